@@ -1,0 +1,53 @@
+"""What a user may set: the campaign file, the wavelength groups and the settings of each step."""
+
+from focus_core.config.campaign import Campaign, CampaignFile, RasterPlots, RawCube, VectorPlots
+from focus_core.config.groups import (
+    AGRONOMIC_NM,
+    OUTSIDE,
+    WavelengthGroup,
+    WavelengthGroups,
+    parse_groups,
+)
+from focus_core.config.settings import (
+    FOLDS,
+    AggregateSettings,
+    BackboneSettings,
+    EvaluateSettings,
+    ExplainSettings,
+    Fold,
+    IngestSettings,
+    PretrainSettings,
+    PromoteSettings,
+    ReportSettings,
+    Settings,
+    TileSettings,
+    TrainSettings,
+    from_mapping,
+)
+
+__all__ = [
+    "AGRONOMIC_NM",
+    "FOLDS",
+    "OUTSIDE",
+    "AggregateSettings",
+    "BackboneSettings",
+    "Campaign",
+    "CampaignFile",
+    "EvaluateSettings",
+    "ExplainSettings",
+    "Fold",
+    "IngestSettings",
+    "PretrainSettings",
+    "PromoteSettings",
+    "RasterPlots",
+    "RawCube",
+    "ReportSettings",
+    "Settings",
+    "TileSettings",
+    "TrainSettings",
+    "VectorPlots",
+    "WavelengthGroup",
+    "WavelengthGroups",
+    "from_mapping",
+    "parse_groups",
+]

@@ -1,0 +1,292 @@
+"""The campaign file: one flight over one field, as a drone team delivers it.
+
+Knows the file's shape and confines every path that it names; opens none of the files.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+
+from focus_core.config.groups import WavelengthGroups, parse_groups
+from focus_core.config.settings import FOLDS, Fold, Settings
+from focus_core.config.source import YamlSource
+from focus_core.errors import CampaignError, FocusError, MissingInputError
+
+Quantity = Literal["reflectance", "radiance"]
+
+_VARIABLE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)\}/")
+
+
+def _range(value: tuple[float, float]) -> tuple[float, float]:
+    if not 0.0 < value[0] < value[1]:
+        raise ValueError(f"expected [low, high] in nm with 0 < low < high, found {list(value)}")
+    return value
+
+
+RangeNm = Annotated[tuple[float, float], AfterValidator(_range)]
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
+
+
+class Grid(Settings):
+    """Where the pixels of a file lie, for files that do not say so themselves."""
+
+    x: float
+    """Easting of the upper left corner, units of the CRS."""
+    y: float
+    """Northing of the upper left corner, units of the CRS."""
+    pixel: float = Field(gt=0.0)
+    """Side of a pixel, units of the CRS."""
+
+
+class LinearWavelengths(Settings):
+    """Evenly spaced band centres, for sensors whose files name none."""
+
+    first_nm: float = Field(gt=0.0)
+    """Centre of the first band, nm."""
+    last_nm: float = Field(gt=0.0)
+    """Centre of the last band, nm."""
+
+
+class RawCube(Settings):
+    """One raw hyperspectral file with its references."""
+
+    image: str
+    """Path of the data or header file."""
+    white: str | None = None
+    """Path of the white reference scan; with it, ``dark`` is needed too."""
+    dark: str | None = None
+    """Path of the dark reference scan."""
+    panel_reflectance: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Reflectance of the white panel, unitless."""
+    scale: float | None = Field(default=None, gt=0.0)
+    """Factor from stored numbers to the campaign's quantity, where the file does not say it."""
+    variable: str | None = None
+    """Name of the array inside a MATLAB or HDF5 file; needed only where there are several."""
+    wavelengths: list[float] | LinearWavelengths | None = None
+    """Band centres in nm, where the file names none; contradicting the file is refused."""
+    grid: Grid | None = None
+    """Georeference, where the file has none."""
+
+    @model_validator(mode="after")
+    def _both_references(self) -> Self:
+        if (self.white is None) != (self.dark is None):
+            missing = "white" if self.white is None else "dark"
+            raise ValueError(f"has one reference only; add '{missing}', calibration needs both")
+        return self
+
+
+class VectorPlots(Settings):
+    """Plot polygons from a GeoJSON or GeoPackage file."""
+
+    file: str
+    """Path of the vector file."""
+    id: str = "plot"
+    """Property that names a plot; stable over flights."""
+    label: str | None = "label"
+    """Property that holds the class; ``null`` where the plots are unlabelled."""
+    block: str | None = "block"
+    """Property that holds the trial block; without it each plot is its own."""
+
+
+class RasterPlots(Settings):
+    """Plots from a raster of class numbers: fields of one class, cut into spatial blocks."""
+
+    raster: str
+    """Path of the label raster (``.mat`` or GeoTIFF)."""
+    variable: str | None = None
+    """Name of the array inside a MATLAB file."""
+    values: dict[int, ClassName]
+    """Class of each number; numbers not named here are unlabelled ground."""
+    block_px: int = Field(ge=4)
+    """Side of a spatial block, pixels; a plot is one class within one block."""
+
+
+class Window(Settings):
+    """The unit of analysis: a square of pixels that belongs to one plot."""
+
+    size_px: int = Field(default=24, ge=4)
+    """Side of a window, pixels of the cube."""
+    stride_px: int = Field(default=6, ge=1)
+    """Step between windows of a plot, pixels; smaller than the size means overlap."""
+    input_px: int = Field(default=24, ge=4)
+    """Side of the model's input, pixels; windows are resampled to it."""
+    edge: Literal["shift", "drop"] = "shift"
+    """``shift``: the last window of a plot is moved back inside the plot's extent; ``drop``: it is left out."""
+    guard_px: int = Field(default=0, ge=0)
+    """Windows closer than this to a plot of another fold are dropped, and counted, pixels."""
+
+
+class Folds(Settings):
+    """Shares of trial blocks in each fold; a block lies in one fold whole."""
+
+    train: float = Field(default=0.4, gt=0.0)
+    validation: float = Field(default=0.15, ge=0.0)
+    gate: float = Field(default=0.15, ge=0.0)
+    test: float = Field(default=0.3, ge=0.0)
+    seed: int = Field(default=0, ge=0)
+    """Seed of the order of blocks; another seed is another rotation."""
+
+    @model_validator(mode="after")
+    def _sum(self) -> Self:
+        total = sum(self.shares.values())
+        if abs(total - 1.0) > 1e-6:
+            raise ValueError(f"the four shares add up to {total:g}; they must add up to 1")
+        return self
+
+    @property
+    def shares(self) -> dict[Fold, float]:
+        """Share of each fold, in the order of ``FOLDS``."""
+        return {fold: getattr(self, fold) for fold in FOLDS}  # type: ignore[misc]
+
+
+class Campaign(Settings):
+    """A validated campaign file."""
+
+    campaign: Identifier
+    """Stable id of the flight; a coordinate of ``importance.zarr``."""
+    date: dt.date
+    """Day of the flight."""
+    sensor: str = Field(min_length=1, max_length=80)
+    """Name of the sensor."""
+    quantity: Quantity
+    """What the numbers of the cube mean after calibration; a model is used on its own quantity only."""
+    simulated: bool = False
+    """Whether the files come from a simulator; said wherever the campaign appears."""
+    crs: str | None = None
+    """CRS such as ``EPSG:32633``; ``null`` where positions are pixels."""
+    cubes: list[RawCube] = Field(min_length=1)
+    """Raw files of the flight, mosaicked on one grid."""
+    plots: VectorPlots | RasterPlots
+    """Where the plots lie."""
+    classes: list[ClassName] = Field(min_length=2)
+    """Class names; their order is the order of ``cls`` in every store."""
+    reference_class: ClassName | None = None
+    """Class against which importance is measured, e.g. the control; ``null``: the class-balanced mean."""
+    masks: dict[ClassName, str] = {}
+    """Expert masks: a raster per class on the cube's grid, non-zero where the class shows."""
+    ranges_nm: dict[ClassName, list[RangeNm]] = {}
+    """Expert ranges per class: the wavelengths at which physiology says the class shows, nm."""
+    groups: str | dict[ClassName, RangeNm] = "agronomic"
+    """Wavelength groups: ``agronomic``, ``uniform:<nm>``, or names with ``[low, high]`` in nm."""
+    bad_ranges_nm: list[RangeNm] = []
+    """Ranges declared bad beside what the file and the quality checks find, nm."""
+    null_ranges_nm: list[RangeNm] = []
+    """Ranges known to hold noise only (planted by the simulator); read by ``evaluate`` alone, nm."""
+    window: Window = Window()
+    """Unit of analysis."""
+    folds: Folds = Folds()
+    """How trial blocks are split."""
+
+    @field_validator("groups")
+    @classmethod
+    def _groups_parse(
+        cls, value: str | dict[str, tuple[float, float]]
+    ) -> str | dict[str, tuple[float, float]]:
+        parse_groups(value)
+        return value
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Self:
+        known = set(self.classes)
+        if len(known) != len(self.classes):
+            raise ValueError(f"'classes' repeats a name: {self.classes}")
+        if self.reference_class is not None and self.reference_class not in known:
+            raise ValueError(
+                f"'reference_class' is '{self.reference_class}', which is not among the classes {self.classes}"
+            )
+        named = {"masks": set(self.masks), "ranges_nm": set(self.ranges_nm)}
+        if isinstance(self.plots, RasterPlots):
+            named["plots.values"] = set(self.plots.values.values())
+        for key, names in named.items():
+            if names - known:
+                raise ValueError(
+                    f"'{key}' names {sorted(names - known)}, not among the classes {self.classes}"
+                )
+        return self
+
+    @property
+    def wavelength_groups(self) -> WavelengthGroups:
+        """The wavelength groups, parsed."""
+        return parse_groups(self.groups)
+
+
+class CampaignFile:
+    """A campaign and the file it came from: resolves paths and reports errors by line.
+
+    Parameters
+    ----------
+    path
+        Path of the YAML file.
+
+    Raises
+    ------
+    MissingInputError
+        If the file does not exist.
+    CampaignError
+        If it breaks the schema; the message gives file, line and key of every finding.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).absolute()
+        self._source = YamlSource(self.path)
+        try:
+            self.campaign = Campaign.model_validate(self._source.data)
+        except ValidationError as failure:
+            raise self._source.errors(failure) from failure
+        except FocusError as failure:
+            raise self.error(("groups",), str(failure)) from failure
+
+    def error(self, location: tuple[int | str, ...], message: str) -> CampaignError:
+        """Build an error that names file, line and key."""
+        return self._source.error(location, message)
+
+    def resolve(self, location: tuple[int | str, ...], text: str) -> Path:
+        """Return the existing file that a key names.
+
+        A relative path lies below the campaign file's folder; ``${NAME}/…`` lies below the folder that the
+        environment variable names. Nothing else is opened: neither ``..`` nor a link leads out.
+
+        Raises
+        ------
+        CampaignError
+            If the path leads outside, or the variable is not set.
+        MissingInputError
+            If the file does not exist.
+        """
+        root, relative = self.path.parent, text
+        if match := _VARIABLE.match(text):
+            folder = os.environ.get(match.group(1))
+            if not folder:
+                raise self.error(
+                    location,
+                    f"needs the environment variable {match.group(1)}; set it to the data's folder",
+                )
+            root, relative = Path(folder), text[match.end() :]
+        path = (root / relative).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise self.error(location, f"'{text}' leads outside {root}; keep the data below it")
+        if not path.is_file():
+            line = self._source.line_of(location)
+            key = ".".join(str(step) for step in location)
+            raise MissingInputError(f"{self.path}:{line}: {key}: no file '{path}'; check the path")
+        return path
+
+    def inputs(self) -> list[Path]:
+        """Return the campaign file and every file it names, each checked to exist and to be inside."""
+        campaign = self.campaign
+        named: list[tuple[tuple[int | str, ...], str | None]] = []
+        for index, cube in enumerate(campaign.cubes):
+            named += [(("cubes", index, key), getattr(cube, key)) for key in ("image", "white", "dark")]
+        if isinstance(campaign.plots, VectorPlots):
+            named.append((("plots", "file"), campaign.plots.file))
+        else:
+            named.append((("plots", "raster"), campaign.plots.raster))
+        named += [(("masks", cls), path) for cls, path in campaign.masks.items()]
+        return [self.path, *(self.resolve(where, text) for where, text in named if text)]

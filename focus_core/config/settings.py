@@ -1,0 +1,190 @@
+"""Settings of the steps: frozen, keyword-only, unknown keys refused, a unit with every field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from focus_core.errors import SettingsError
+
+FOLDS = ("train", "validation", "gate", "test")
+Fold = Literal["train", "validation", "gate", "test"]
+
+
+class Settings(BaseModel):
+    """Base of every settings object."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestSettings(Settings):
+    """Settings of ``ingest``."""
+
+    chunk_px: int = Field(default=256, ge=16)
+    """Side of a chunk of the cube, pixels."""
+    chunk_bands: int = Field(default=20, ge=1)
+    """Bands in a chunk of the cube."""
+
+
+class TileSettings(Settings):
+    """Settings of ``tile`` that are not the campaign's own."""
+
+    min_valid_fraction: float = Field(default=0.25, gt=0.0, le=1.0)
+    """Windows with a smaller share of valid pixels inside their plot are dropped, and counted."""
+    tiles_per_shard: int = Field(default=64, ge=1)
+    """Tiles stored in one file."""
+
+
+class BackboneSettings(Settings):
+    """Shape of the project's own small ViT (a timm ``VisionTransformer``)."""
+
+    patch_px: int = Field(default=4, ge=1)
+    """Side of a patch, pixels of the model's input."""
+    width: int = Field(default=96, ge=8)
+    """Width of a token."""
+    depth: int = Field(default=6, ge=1)
+    """Number of blocks."""
+    heads: int = Field(default=3, ge=1)
+    """Attention heads in a block."""
+
+
+class PretrainSettings(Settings):
+    """Settings of ``pretrain``: self-supervised, on unlabelled tiles."""
+
+    backbone: BackboneSettings = BackboneSettings()
+    method: Literal["masked", "random"] = "masked"
+    """``masked``: masked-image modelling; ``random``: no training, the baseline of every table."""
+    epochs: int = Field(default=6, ge=0)
+    """Passes over all group images."""
+    batch_images: int = Field(default=256, ge=1)
+    """Group images in a step."""
+    mask_share: float = Field(default=0.5, gt=0.0, lt=1.0)
+    """Share of patches hidden."""
+    learning_rate: float = Field(default=1e-3, gt=0.0)
+    """Peak learning rate of AdamW."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of weights, masks and order."""
+
+
+class TrainSettings(Settings):
+    """Settings of ``train``: prompts, sink and read-out on a frozen backbone."""
+
+    prompt_blocks: int = Field(default=2, ge=1)
+    """Last blocks that hold a row per class; before them the row is the model's own class token."""
+    sink: bool = True
+    """Whether the prompts may put attention on a learned sink."""
+    attraction_weight: float = Field(default=0.1, ge=0.0)
+    """Weight of the attraction loss beside the cross-entropy."""
+    group_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
+    """Share of wavelength groups dropped at random in a training step."""
+    augmented_copies: int = Field(default=2, ge=0)
+    """Flipped and noisy copies of each training tile in the cache."""
+    cache_budget_mb: float = Field(default=4096.0, gt=0.0)
+    """Largest cache of keys and values, MB; beyond it the backbone is run again for each step."""
+    epochs: int = Field(default=60, ge=1)
+    """Largest number of passes over the training tiles."""
+    patience: int = Field(default=15, ge=1)
+    """Epochs without a better validation loss before training stops."""
+    batch_tiles: int = Field(default=32, ge=1)
+    """Tiles in a step."""
+    learning_rate: float = Field(default=3e-3, gt=0.0)
+    """Peak learning rate of AdamW."""
+    weight_decay: float = Field(default=1e-2, ge=0.0)
+    """Weight decay of prompts and read-out."""
+    max_parameter_share: float = Field(default=0.1, gt=0.0)
+    """Largest share of trained parameters in the backbone's; 0.01 is the paper's for ViT-B."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of weights, augmentation and order."""
+    model_name: str = Field(default="focus", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name of the registered model."""
+
+
+class EvaluateSettings(Settings):
+    """Settings of ``evaluate``."""
+
+    folds: tuple[Fold, ...] = ("gate", "test")
+    """Folds that are reported, each under its own prefix."""
+    bootstrap_draws: int = Field(default=2000, ge=100)
+    """Draws of the cluster bootstrap over plots."""
+    swap_draws: int = Field(default=8, ge=1)
+    """Pairs of tiles in the swap check."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of bootstrap, swap and chance levels."""
+
+
+class PromoteSettings(Settings):
+    """Settings of ``promote``: thresholds on metrics of the gate plots, by the names ``evaluate`` logs."""
+
+    model_name: str = Field(default="focus", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
+    """Name of the registered model."""
+    at_least: dict[str, float] = {"gate.balanced_accuracy": 0.6}
+    """Metric names and the smallest value that passes."""
+    at_most: dict[str, float] = {"gate.null_share": 0.05, "gate.ece": 0.35}
+    """Metric names and the largest value that passes; a metric that was not logged is not judged."""
+    not_below_champion_by: dict[str, float] = {"gate.balanced_accuracy": 0.05}
+    """How far a metric may fall behind the present champion's."""
+    override_reason: str | None = Field(default=None, min_length=10)
+    """Promotes in spite of a failed gate, and is kept in the audit record."""
+
+    @model_validator(mode="after")
+    def _gate_only(self) -> Self:
+        for name in (*self.at_least, *self.at_most, *self.not_below_champion_by):
+            if not name.startswith("gate."):
+                raise ValueError(f"threshold on '{name}': promotion reads gate plots only ('gate.…')")
+        return self
+
+
+class ExplainSettings(Settings):
+    """Settings of ``explain``."""
+
+    batch_tiles: int = Field(default=16, ge=1)
+    """Tiles in a forward pass."""
+    dask_scheduler: str | None = None
+    """Address of a Dask scheduler; none runs on this machine's threads."""
+
+
+class AggregateSettings(Settings):
+    """Settings of ``aggregate``."""
+
+    tiles_per_chunk: int = Field(default=64, ge=1)
+    """Tiles in one task of the Dask graph."""
+    confidence: float = Field(default=0.95, gt=0.0, lt=1.0)
+    """Level of the intervals."""
+    dask_scheduler: str | None = None
+    """Address of a Dask scheduler; none runs on this machine's threads."""
+
+
+class ReportSettings(Settings):
+    """Settings of ``report``."""
+
+    title: str = Field(default="FOCUS field report", max_length=120)
+    """Heading of the page."""
+    bootstrap_draws: int = Field(default=2000, ge=100)
+    """Draws of the bootstrap over plots behind the curves' intervals."""
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def from_mapping(kind: type[AnySettings], mapping: Mapping[str, Any]) -> AnySettings:
+    """Build settings from the loosely typed mapping that an orchestrator or a command line hands over.
+
+    Whole numbers that arrive as floats (Kubeflow carries dictionaries as JSON doubles) become integers again.
+
+    Raises
+    ------
+    SettingsError
+        If a key is unknown or a value out of range; the message lists the known keys.
+    """
+    try:
+        return kind.model_validate(dict(mapping))
+    except ValidationError as failure:
+        found = "; ".join(
+            f"{'.'.join(str(part) for part in item['loc']) or kind.__name__}: "
+            f"{item['msg'].removeprefix('Value error, ')}"
+            for item in failure.errors()
+        )
+        known = ", ".join(sorted(kind.model_fields))
+        raise SettingsError(f"{kind.__name__}: {found}. Known settings: {known}") from failure

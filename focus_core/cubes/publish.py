@@ -1,0 +1,231 @@
+"""A target appears whole or not at all, and a finished step is not run again.
+
+A writer fills a hidden folder beside the target; the folder is given a record of its inputs and a digest of its
+content, and only then takes the target's name. Knows nothing of what the content means.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from focus_core import __version__
+from focus_core.config import Settings
+from focus_core.errors import MissingInputError, TargetError
+
+Metrics = dict[str, float]
+"""What every step returns: flat names, finite numbers."""
+
+_RECORD = "focus"
+_SIDECAR = "record.json"
+
+
+def local_path(uri: str | Path) -> Path:
+    """Return the local path of a URI.
+
+    Raises
+    ------
+    TargetError
+        If the URI has a scheme other than ``file``.
+    """
+    text = str(uri)
+    if text.startswith("file://"):
+        text = text.removeprefix("file://")
+    if "://" in text:
+        scheme = text.split("://", 1)[0]
+        raise TargetError(f"'{uri}': stores on '{scheme}' are not supported; give a local path")
+    return Path(text).absolute()
+
+
+def publish(
+    uri: str | Path,
+    *,
+    step: str,
+    inputs: Mapping[str, str],
+    settings: Settings,
+    write: Callable[[Path], Metrics],
+) -> Metrics:
+    """Run ``write`` unless the target already holds its result, and publish what it wrote.
+
+    Parameters
+    ----------
+    uri
+        The target: a folder that does not exist yet, or one that an earlier run published.
+    step
+        Name of the verb.
+    inputs
+        URI or name of each input, with its content digest; recorded as lineage.
+    settings
+        Recorded with the result; another setting makes another result.
+    write
+        Fills the folder it is given and returns the step's metrics.
+
+    Returns
+    -------
+    Metrics
+        What ``write`` returned, or the record of it from the finished run.
+
+    Raises
+    ------
+    TargetError
+        If the target cannot be written, is not a folder of ours, or another writer holds it.
+    """
+    target = local_path(uri)
+    wanted = {
+        "step": step,
+        "version": __version__,
+        "inputs": dict(inputs),
+        "settings": settings.model_dump(mode="json"),
+    }
+    with _exclusive(target):
+        found = _read_record(target)
+        if found is not None and {key: found.get(key) for key in wanted} == wanted:
+            return Metrics(found["metrics"])
+        if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
+            raise TargetError(
+                f"'{target}' exists and was not written by focus; choose another target or remove it"
+            )
+        _clean(target)
+        staging = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex}")
+        try:
+            staging.mkdir()
+            metrics = write(staging)
+            _write_record(staging, {**wanted, "metrics": metrics, "digest": _tree_digest(staging)})
+            _replace(staging, target)
+        except OSError as error:
+            if isinstance(error, TargetError | MissingInputError):
+                raise
+            raise TargetError(f"'{target}' cannot be written: {error}") from error
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return metrics
+
+
+def digest(uri: str | Path) -> str:
+    """Return the sha256 of a file's content, or the recorded digest of a published folder.
+
+    Raises
+    ------
+    MissingInputError
+        If there is neither.
+    """
+    path = local_path(uri)
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    record = _read_record(path)
+    if record is None:
+        raise MissingInputError(f"'{path}' does not exist or is not finished; run the step that writes it")
+    return str(record["digest"])
+
+
+def verify(uri: str | Path) -> None:
+    """Recompute the digest of a published folder.
+
+    Raises
+    ------
+    TargetError
+        If the content is not what was published.
+    """
+    path = local_path(uri)
+    expected, found = digest(path), _tree_digest(path)
+    if expected != found:
+        raise TargetError(
+            f"'{path}' was changed after it was published: digest {found}, recorded {expected}; "
+            "remove it and run the step again"
+        )
+
+
+def record(uri: str | Path) -> dict[str, Any]:
+    """Return the record of a published folder: step, version, inputs, settings, metrics, digest."""
+    path = local_path(uri)
+    found = _read_record(path)
+    if found is None:
+        raise MissingInputError(f"'{path}' does not exist or is not finished; run the step that writes it")
+    return found
+
+
+@contextmanager
+def _exclusive(target: Path) -> Iterator[None]:
+    lock = target.with_name(f".{target.name}.lock")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle = lock.open("w")
+    except OSError as error:
+        raise TargetError(f"'{target}' cannot be written: {error}") from error
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TargetError(f"'{target}' is being written by another process; wait for it") from error
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _clean(target: Path) -> None:
+    """Remove what killed runs left; the lock is held, so nobody is writing there."""
+    for leftover in target.parent.glob(f".{target.name}.partial-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _replace(staging: Path, target: Path) -> None:
+    if target.exists():
+        old = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex}")
+        target.rename(old)
+        staging.rename(target)
+        shutil.rmtree(old)
+    else:
+        staging.rename(target)
+
+
+def _record_file(folder: Path) -> Path:
+    """A Zarr group keeps the record in its attributes, so that it travels with the store."""
+    group = folder / "zarr.json"
+    return group if group.exists() else folder / _SIDECAR
+
+
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    try:
+        content = json.loads(_record_file(folder).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "zarr_format" in content:
+        content = content.get("attributes", {}).get(_RECORD)
+    return content if isinstance(content, dict) and "digest" in content else None
+
+
+def _write_record(folder: Path, content: dict[str, Any]) -> None:
+    path = _record_file(folder)
+    if path.name == _SIDECAR:
+        path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
+        return
+    group = json.loads(path.read_text(encoding="utf-8"))
+    group["attributes"][_RECORD] = content
+    path.write_text(json.dumps(group, indent=2), encoding="utf-8")
+
+
+def _tree_digest(folder: Path) -> str:
+    """Digest of every file's name and content, the record itself left out."""
+    own = _record_file(folder)
+    total = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or (path == own and own.name == _SIDECAR):
+            continue
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        if path == own:
+            group = json.loads(path.read_text(encoding="utf-8"))
+            group["attributes"].pop(_RECORD, None)
+            total.update(hashlib.sha256(json.dumps(group, sort_keys=True).encode()).digest())
+        else:
+            with path.open("rb") as file:
+                total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
