@@ -113,6 +113,7 @@ EXPLANATION = Schema(
         "importance": Variable(("tile", "cls", "group")),
         "sink_share": Variable(("tile", "cls", "group")),
         "token_share": Variable(("tile", "cls", "group")),
+        "background_share": Variable(("tile", "cls", "group")),
         "logit": Variable(("tile", "cls")),
         "probability": Variable(("tile", "cls")),
         "saliency": Variable(("tile", "cls", "group", "py", "px")),

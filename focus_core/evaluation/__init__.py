@@ -1,0 +1,7 @@
+"""What a model is worth on held-out plots: metrics under fixed names, and checks of what must hold exactly."""
+
+from focus_core.evaluation.checks import cost, swap_check
+from focus_core.evaluation.folds import score_fold
+from focus_core.evaluation.plots import PlotEvidence, class_curves, of_plots
+
+__all__ = ["PlotEvidence", "class_curves", "cost", "of_plots", "score_fold", "swap_check"]

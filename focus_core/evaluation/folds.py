@@ -1,0 +1,146 @@
+"""Every metric of one fold's plots, under fixed names."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from focus_core.config import OUTSIDE, EvaluateSettings
+from focus_core.evaluation.plots import PlotEvidence, class_curves, of_plots
+from focus_core.metrics import (
+    balanced_accuracy,
+    band_scores,
+    brier_score,
+    cluster_bootstrap,
+    expected_calibration_error,
+    has_collapse,
+    over_tiles,
+    spatial_auc,
+    spatial_average_precision,
+    spatial_pointing,
+)
+from focus_core.model import Focus
+
+Metrics = dict[str, float]
+
+_SPATIAL = {
+    "spatial_auc": spatial_auc,
+    "spatial_ap": spatial_average_precision,
+    "spatial_pointing": spatial_pointing,
+}
+
+
+def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, settings: EvaluateSettings) -> Metrics:
+    """Score the explanation of a fold's labelled tiles.
+
+    Parameters
+    ----------
+    model
+        Which gave the explanation.
+    explanation
+        As of `explain_tiles`, labelled tiles of one fold.
+    reference
+        An open ``reference.zarr`` of the same campaign and bands.
+    settings
+        Draws and seed.
+
+    Returns
+    -------
+    Metrics
+        ``balanced_accuracy`` with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``; per class with reference bands
+        the scores of `band_scores`, e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``,
+        ``spatial_ap``, ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
+        ``background_share``, ``collapse`` (1 where prompts look at class, register and background tokens more than
+        twice as often as uniform attention). What does not apply is absent.
+    """
+    plots = of_plots(explanation)
+    found = {
+        **_classification(plots, settings),
+        **_bands(model, plots, reference, settings),
+        **_space(model, explanation, reference),
+        **_attention(model, explanation),
+    }
+    return {name: float(value) for name, value in found.items() if np.isfinite(value)}
+
+
+def _classification(plots: PlotEvidence, settings: EvaluateSettings) -> Metrics:
+    predicted = plots.logit.argmax(axis=1)
+    interval = cluster_bootstrap(
+        lambda rows: balanced_accuracy(plots.label[rows], predicted[rows]),
+        np.arange(len(plots.label)),
+        strata=plots.label,
+        draws=settings.bootstrap_draws,
+        seed=settings.seed,
+    )
+    return {
+        "plots": float(len(plots.label)),
+        "balanced_accuracy": interval.estimate,
+        "balanced_accuracy.lo": interval.lo,
+        "balanced_accuracy.hi": interval.hi,
+        "ece": expected_calibration_error(plots.probability, plots.label),
+        "brier": brier_score(plots.probability, plots.label),
+    }
+
+
+def _bands(model: Focus, plots: PlotEvidence, reference: xr.Dataset, settings: EvaluateSettings) -> Metrics:
+    spec = model.spec
+    group_of_band = spec.group_of_band()
+    curves = class_curves(plots, group_of_band, len(spec.classes))
+    effect = reference["effect_size"].to_numpy() if "effect_size" in reference else None
+    scores = band_scores(
+        curves,
+        reference["reference"].to_numpy(),
+        group_of_band,
+        effect_size=effect,
+        null_band=reference["null_band"].to_numpy(),
+        seed=settings.seed,
+    )
+    null = scores.pop("null_share")
+    referenced = np.flatnonzero(reference["has_reference"].to_numpy())
+    found = {f"{name}.{spec.classes[cls]}": float(values[cls]) for name, values in scores.items() for cls in referenced}
+    judged = [cls for cls in range(len(spec.classes)) if spec.classes[cls] != spec.reference_class]
+    if np.isin(np.flatnonzero(reference["null_band"].to_numpy()), np.flatnonzero(group_of_band != OUTSIDE)).any():
+        found |= {f"null_share.{spec.classes[cls]}": float(null[cls]) for cls in judged}
+        found["null_share"] = float(np.nanmax(null[judged]))
+    return found
+
+
+def _space(model: Focus, explanation: xr.Dataset, reference: xr.Dataset) -> Metrics:
+    """Score the summed saliency of each true class against its expert mask, tile by tile."""
+    if "mask" not in reference:
+        return {}
+    found: Metrics = {}
+    labels = explanation["label"].to_numpy()
+    for cls in np.flatnonzero(reference["has_mask"].to_numpy()):
+        tiles = explanation.isel(tile=np.flatnonzero(labels == cls))
+        if not tiles.sizes["tile"]:
+            continue
+        saliency = tiles["saliency"].isel(cls=cls).sum("group").to_numpy().astype(np.float64)
+        mask = _mask_of_tiles(reference["mask"].isel(cls=cls).to_numpy(), tiles, model)
+        for name, metric in _SPATIAL.items():
+            found[f"{name}.{model.spec.classes[cls]}"] = over_tiles(metric, saliency, mask).mean
+    return found
+
+
+def _mask_of_tiles(mask: np.ndarray, tiles: xr.Dataset, model: Focus) -> Float[np.ndarray, "tile py px"]:
+    """Return the share of each patch that an expert mask marks."""
+    size, (rows, cols) = model.spec.window_px, (model.layout.rows, model.layout.cols)
+    corners = zip(tiles["row"].to_numpy(), tiles["col"].to_numpy(), strict=True)
+    windows = np.stack([mask[row : row + size, col : col + size] for row, col in corners]).astype(np.float64)
+    across = np.array_split(np.arange(size), cols)
+    along = np.array_split(np.arange(size), rows)
+    return np.stack(
+        [np.stack([windows[:, y][:, :, x].mean(axis=(1, 2)) for x in across], axis=1) for y in along], axis=1
+    )
+
+
+def _attention(model: Focus, explanation: xr.Dataset) -> Metrics:
+    layout = model.layout
+    shares = {name: float(explanation[name].mean()) for name in ("sink_share", "token_share", "background_share")}
+    uniform = layout.prefix / (layout.prefix + layout.patches)
+    return {
+        **shares,
+        "token_share_uniform": uniform,
+        "collapse": float(has_collapse(shares["token_share"], uniform)),
+    }

@@ -1,0 +1,39 @@
+"""The FOCUS model: front end, frozen backbone, prompts, sink and read-out; never loads xarray."""
+
+from focus_core.model.backbone import Context, layout_of
+from focus_core.model.focus import Explanation, Focus, Reading
+from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
+from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, read_spec
+from focus_core.model.weights import (
+    BACKBONE_WEIGHTS,
+    MODEL_WEIGHTS,
+    load_backbone,
+    load_model,
+    read_backbone,
+    save_backbone,
+    save_model,
+    sha256_of,
+)
+
+__all__ = [
+    "BACKBONE_WEIGHTS",
+    "CHANNELS",
+    "MODEL_WEIGHTS",
+    "BackboneReference",
+    "Context",
+    "Explanation",
+    "Focus",
+    "FrontEnd",
+    "GroupImages",
+    "GroupRange",
+    "ModelSpec",
+    "Reading",
+    "layout_of",
+    "load_backbone",
+    "load_model",
+    "read_backbone",
+    "read_spec",
+    "save_backbone",
+    "save_model",
+    "sha256_of",
+]

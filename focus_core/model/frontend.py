@@ -1,0 +1,93 @@
+"""From sensor bands to one 3-channel image per wavelength group; nothing here mixes groups."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+CHANNELS = 3
+SMALLEST_STD = 1e-6
+
+
+class GroupImages(NamedTuple):
+    """What the backbone is shown."""
+
+    images: Float[Tensor, "batch group 3 height width"]
+    """Standardised sub-range means; 0 outside the plot."""
+    occupied: Float[Tensor, "batch patch"]
+    """Share of each patch that lies inside the plot."""
+
+
+class FrontEnd(nn.Module):
+    """Fixed sub-range means, standardised per band on training pixels.
+
+    Each group's bands are cut into three contiguous sub-ranges of equal count, in order of wavelength; a
+    channel is the mean of the standardised bands of one of them. A group of fewer than three bands repeats
+    its bands. Pixels outside the plot are NaN on entry and the training mean, 0, afterwards. There is nothing
+    to learn, so the backbone's keys and values can be cached.
+
+    Parameters
+    ----------
+    group_of_band
+        ``(band,)``, -1 outside all groups.
+    band_mean, band_std
+        ``(band,)``, mean and standard deviation over training pixels, in the campaign's quantity.
+    input_px
+        Side of the backbone's input, pixels.
+    patch_px
+        Side of the backbone's patch, pixels.
+    """
+
+    band_mean: Tensor
+    band_std: Tensor
+
+    def __init__(
+        self,
+        group_of_band: npt.NDArray[np.int64],
+        band_mean: Float[Tensor, " band"],
+        band_std: Float[Tensor, " band"],
+        *,
+        input_px: int,
+        patch_px: int,
+    ) -> None:
+        super().__init__()
+        self.channels = [part for group in _bands_of_groups(group_of_band) for part in _thirds(group)]
+        self.groups = len(self.channels) // CHANNELS
+        self.input_px = input_px
+        self.patch_px = patch_px
+        self.register_buffer("band_mean", band_mean.to(torch.float32))
+        self.register_buffer("band_std", band_std.to(torch.float32).clamp_min(SMALLEST_STD))
+
+    def forward(self, reflectance: Float[Tensor, "batch band ty tx"]) -> GroupImages:
+        """Build the group images of a batch of windows; NaN marks pixels outside the plot."""
+        inside = torch.isfinite(reflectance).any(dim=1, keepdim=True)
+        scaled = (reflectance - self.band_mean[:, None, None]) / self.band_std[:, None, None]
+        scaled = torch.nan_to_num(scaled, nan=0.0)
+        images = torch.stack([scaled[:, bands].mean(dim=1) for bands in self.channels], dim=1)
+        images = self._resampled(images)
+        share = nn.functional.avg_pool2d(self._resampled(inside.to(images.dtype)), self.patch_px)
+        return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1))
+
+    def _resampled(self, images: Float[Tensor, "batch channel ty tx"]) -> Float[Tensor, "batch channel h w"]:
+        if images.shape[-2:] == (self.input_px, self.input_px):
+            return images
+        return nn.functional.interpolate(
+            images, size=(self.input_px, self.input_px), mode="bilinear", align_corners=False, antialias=True
+        )
+
+
+def _bands_of_groups(group_of_band: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
+    return [np.flatnonzero(group_of_band == group) for group in range(int(group_of_band.max()) + 1)]
+
+
+def _thirds(bands: npt.NDArray[np.int64]) -> list[list[int]]:
+    """Cut the bands of a group into three runs, as equal as they come; repeat bands where there are fewer."""
+    if len(bands) < CHANNELS:
+        bands = np.resize(bands, CHANNELS)
+        bands.sort()
+    return [part.tolist() for part in np.array_split(bands, CHANNELS)]

@@ -1,0 +1,63 @@
+"""The step ``explain``: every tile of a campaign explained by a model, for every class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from focus_core.config import ExplainSettings
+from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.schema import EXPLANATION, TILES
+from focus_core.cubes.store import open_store
+from focus_core.explanation import load_focus, write_explanation
+
+
+def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: ExplainSettings) -> Metrics:
+    """Explain every tile in one frozen forward pass each, and write ``explanation.zarr``.
+
+    Parameters
+    ----------
+    tiles_uri
+        A ``tiles.zarr``; unlabelled tiles are explained too.
+    model_uri
+        A model folder, or ``models:/<name>@champion``.
+    explanation_uri
+        Where to write.
+    settings
+        Batch size.
+
+    Returns
+    -------
+    Metrics
+        ``tiles``, and the means of ``sink_share`` and ``token_share``.
+
+    Raises
+    ------
+    ModelError
+        If the campaign's bands or quantity are not the model's; both are named.
+    RegistryError
+        If there is no such model.
+    """
+    tiles = open_store(tiles_uri, TILES)
+    model, model_digest = load_focus(model_uri)
+    spec = model.spec
+
+    def write(folder: Path) -> Metrics:
+        attrs = {
+            "campaign": tiles.attrs["campaign"],
+            "simulated": tiles.attrs["simulated"],
+            "quantity": spec.quantity,
+            "model": model_uri,
+            "model_digest": model_digest,
+            "model_run": spec.run_id or "",
+            "backbone": spec.backbone.model_dump(),
+            "reference_class": spec.reference_class or "",
+        }
+        write_explanation(model, tiles, folder, attrs, batch_tiles=settings.batch_tiles)
+        written = open_store(folder, EXPLANATION)
+        return {
+            "tiles": float(tiles.sizes["tile"]),
+            **{name: float(written[name].mean()) for name in ("sink_share", "token_share")},
+        }
+
+    inputs = {tiles_uri: digest(tiles_uri), "model": model_digest}
+    return publish(explanation_uri, step="explain", inputs=inputs, settings=settings, write=write)

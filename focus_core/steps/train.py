@@ -1,0 +1,155 @@
+"""The step ``train``: labelled tiles and a frozen backbone to a registered FOCUS model."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+from focus_core import tracking
+from focus_core.batches import groups_of, of_fold, read_tiles
+from focus_core.config import Fold, TrainSettings
+from focus_core.cubes.publish import Metrics, digest, local_path, publish
+from focus_core.cubes.schema import TILES
+from focus_core.cubes.store import open_store
+from focus_core.errors import CampaignError, SettingsError
+from focus_core.model import (
+    BACKBONE_WEIGHTS,
+    BackboneReference,
+    Focus,
+    GroupRange,
+    ModelSpec,
+    load_backbone,
+    read_backbone,
+    save_model,
+    sha256_of,
+)
+from focus_core.training import Labelled, choose_readout, fit
+
+logger = logging.getLogger(__name__)
+
+
+def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainSettings) -> Metrics:
+    """Train prompts, sink and read-out, log the run and register the model.
+
+    Parameters
+    ----------
+    tiles_uri
+        A ``tiles.zarr`` with labelled training and validation tiles.
+    backbone_uri
+        A backbone folder; its tensors are not changed.
+    model_uri
+        Where to write the model folder: ``focus.json`` and ``focus.safetensors``.
+    settings
+        Training settings.
+
+    Returns
+    -------
+    Metrics
+        Losses, epochs, temperature, parameter counts and share, and the registered ``version``.
+
+    Raises
+    ------
+    CampaignError
+        If a class has no training plot, or there is no validation plot.
+    SettingsError
+        If the trained parameters would be more than ``max_parameter_share`` of the backbone's.
+    """
+    inputs = {tiles_uri: digest(tiles_uri), backbone_uri: digest(backbone_uri)}
+
+    def write(folder: Path) -> Metrics:
+        torch.manual_seed(settings.seed)
+        tiles = open_store(tiles_uri, TILES)
+        backbone = local_path(backbone_uri)
+        parameters = {"tiles": tiles_uri, "backbone": backbone_uri, **settings.model_dump(mode="json")}
+        with tracking.logged_run(
+            settings.model_name, parameters=parameters, tags={"campaign": tiles.attrs["campaign"]}, inputs=inputs
+        ) as run:
+            reference = BackboneReference(
+                uri=tracking.register_backbone(backbone),
+                sha256=sha256_of(backbone / BACKBONE_WEIGHTS),
+                kind=read_backbone(backbone)["kind"],
+            )
+            model = _new_model(tiles, backbone, reference, settings, run.run_id)
+            metrics = _fit(model, tiles, settings)
+            save_model(model, folder)
+            version = tracking.log_model(folder, run_id=run.run_id, name=settings.model_name)
+            run.log_metrics(metrics)
+        return {**metrics, "version": float(version)}
+
+    return publish(model_uri, step="train", inputs=inputs, settings=settings, write=write)
+
+
+def _new_model(
+    tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
+) -> Focus:
+    attrs = tiles.attrs
+    spec = ModelSpec(
+        wavelength_nm=tuple(tiles["wavelength"].to_numpy().tolist()),
+        good_band=tuple(tiles["good_band"].to_numpy().tolist()),
+        groups=tuple(GroupRange(name=g.name, lo_nm=g.lo_nm, hi_nm=g.hi_nm) for g in groups_of(tiles).groups),
+        classes=tuple(attrs["classes"]),
+        reference_class=attrs["reference_class"] or None,
+        quantity=attrs["quantity"],
+        window_px=tiles.sizes["ty"],
+        input_px=int(attrs["input_px"]),
+        prompt_blocks=settings.prompt_blocks,
+        readout_block=0,
+        sink=settings.sink,
+        backbone=reference,
+        training_campaign=attrs["campaign"],
+        simulated=bool(attrs["simulated"]),
+        run_id=run_id,
+    )
+    statistics = [torch.from_numpy(tiles[name].to_numpy()).float() for name in ("band_mean", "band_std")]
+    model = Focus(spec, load_backbone(backbone), *statistics)
+    trained = sum(parameter.numel() for parameter in model.parameters())
+    frozen = sum(parameter.numel() for parameter in model.vit.parameters())
+    logger.info("%d trained parameters, %.2f %% of the backbone's %d", trained, 100 * trained / frozen, frozen)
+    if trained / frozen > settings.max_parameter_share:
+        raise SettingsError(
+            f"{trained} trained parameters are {trained / frozen:.3f} of the backbone's {frozen}, the cap "
+            f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, classes or prompt_blocks"
+        )
+    return model
+
+
+def _fit(model: Focus, tiles: xr.Dataset, settings: TrainSettings) -> Metrics:
+    training, validation = _labelled(tiles, "train"), _labelled(tiles, "validation")
+    absent = sorted(set(range(len(model.spec.classes))) - set(training.label.tolist()))
+    if absent:
+        names = [model.spec.classes[index] for index in absent]
+        raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
+    summary = fit(model, training, validation, settings)
+    block, agreements = choose_readout(model, validation)
+    model.spec = model.spec.model_copy(update={"readout_block": block})
+    return {
+        "train_loss": summary.train_loss,
+        "validation_loss": summary.validation_loss,
+        "epochs": float(summary.epochs),
+        "temperature": summary.temperature,
+        "parameters": float(summary.parameters),
+        "parameter_share": summary.parameters / summary.backbone_parameters,
+        "readout_block": float(block),
+        "readout_agreement": agreements[block],
+    }
+
+
+def _labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:
+    index = of_fold(tiles, fold)
+    if not len(index):
+        raise CampaignError(
+            f"campaign {tiles.attrs['campaign']}: no labelled tile in the fold '{fold}'; training needs some, "
+            "change the folds of the campaign file"
+        )
+    part = tiles.isel(tile=index)
+    _, plots = np.unique(part["plot"].to_numpy().astype(str), return_inverse=True)
+    return Labelled(
+        reflectance=read_tiles(tiles, index),
+        label=torch.from_numpy(part["label"].to_numpy().astype(np.int64)),
+        plot=torch.from_numpy(plots.astype(np.int64)),
+        coverage=torch.from_numpy(part["coverage"].to_numpy().astype(np.float32)),
+    )

@@ -1,0 +1,7 @@
+"""Training: the self-supervised backbone, and prompts, sink and read-out on it; never sees masks or reference bands."""
+
+from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
+from focus_core.training.prompts import FitSummary, Labelled, fit
+from focus_core.training.readout import choose_readout
+
+__all__ = ["FitSummary", "Labelled", "backbone_arguments", "choose_readout", "fit", "pretrain_backbone"]

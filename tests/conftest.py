@@ -1,0 +1,77 @@
+"""Small models and planted tiles that several tests share."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
+
+VIT = {"img_size": 12, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 0}
+
+
+@pytest.fixture
+def small_vit() -> Callable[..., VisionTransformer]:
+    def build(seed: int = 0, **arguments: object) -> VisionTransformer:
+        torch.manual_seed(seed)
+        return VisionTransformer(**{**VIT, **arguments})
+
+    return build
+
+
+@pytest.fixture
+def small_spec() -> Callable[..., ModelSpec]:
+    """12 bands of 50 nm from 425 nm; four groups of three bands, but the last group's last band is bad."""
+
+    def build(**changes: object) -> ModelSpec:
+        spec = ModelSpec(
+            wavelength_nm=tuple(np.arange(425.0, 1025.0, 50.0).tolist()),
+            good_band=(True,) * 11 + (False,),
+            groups=tuple(
+                GroupRange(name=f"g{index}", lo_nm=400.0 + 150 * index, hi_nm=550.0 + 150 * index) for index in range(4)
+            ),
+            classes=("control", "drought", "disease"),
+            reference_class="control",
+            quantity="reflectance",
+            window_px=12,
+            input_px=12,
+            prompt_blocks=2,
+            readout_block=0,
+            sink=True,
+            backbone=BackboneReference(uri="backbone", sha256="0" * 64, kind="random"),
+            training_campaign="planted",
+            simulated=True,
+        )
+        return spec.model_copy(update=changes)
+
+    return build
+
+
+@pytest.fixture
+def small_model(
+    small_vit: Callable[..., VisionTransformer], small_spec: Callable[..., ModelSpec]
+) -> Callable[..., Focus]:
+    """A model whose prompts, sink, read-out and reference means are random, so that nothing is zero by chance."""
+
+    def build(**changes: object) -> Focus:
+        spec = small_spec(**changes)
+        bands = len(spec.wavelength_nm)
+        model = Focus(spec, small_vit(), torch.full((bands,), 0.3), torch.full((bands,), 0.1))
+        torch.manual_seed(1)
+        for parameter in model.parameters():
+            torch.nn.init.normal_(parameter, std=0.5)
+        torch.nn.init.normal_(model.reference_mean)
+        return model.eval()
+
+    return build
+
+
+@pytest.fixture
+def windows() -> torch.Tensor:
+    """Five windows of 12 bands; the left column lies outside the plot."""
+    generator = torch.Generator().manual_seed(3)
+    reflectance = 0.3 + 0.1 * torch.randn(5, 12, 12, 12, generator=generator)
+    reflectance[..., :4] = torch.nan
+    return reflectance

@@ -1,0 +1,92 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from focus_core.errors import ModelError
+from focus_core.model import Focus
+
+
+def test_importance_and_bias_add_up_to_the_logit(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    model = small_model()
+    explained = model.explain(windows)
+    torch.testing.assert_close(explained.importance.sum(-1) + model.bias, explained.logit)
+    torch.testing.assert_close(model.logits(explained.evidence), explained.logit, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(explained.logit.sum(-1), torch.zeros(5), atol=1e-4, rtol=0.0)
+
+
+def test_saliency_adds_up_to_importance(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    explained = small_model().explain(windows)
+    assert explained.saliency.shape == (5, 3, 4, 3, 3)
+    torch.testing.assert_close(explained.saliency.sum((-1, -2)), explained.importance, atol=1e-5, rtol=1e-5)
+
+
+def test_swapping_a_group_leaves_other_evidence_bit_equal_and_moves_the_logit_by_its_change(
+    small_model: Callable[..., Focus], windows: torch.Tensor
+) -> None:
+    model = small_model()
+    swapped = windows.clone()
+    swapped[0, 3:6] = windows[1, 3:6]
+    before, after = model.explain(windows), model.explain(swapped)
+    others = [0, 2, 3]
+    assert torch.equal(before.evidence[:, :, others], after.evidence[:, :, others])
+    change = (after.importance - before.importance)[0, :, 1]
+    assert change.abs().max() > 1e-3
+    torch.testing.assert_close((after.logit - before.logit)[0], change, atol=1e-5, rtol=1e-5)
+
+
+def test_a_window_is_explained_alike_whatever_its_batch(
+    small_model: Callable[..., Focus], windows: torch.Tensor
+) -> None:
+    model = small_model()
+    torch.testing.assert_close(model.explain(windows[2:3]).evidence, model.explain(windows).evidence[2:3])
+
+
+def test_the_bad_band_is_not_seen(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    changed = windows.clone()
+    changed[:, 11, :, 4:] += 1.0
+    model = small_model()
+    assert torch.equal(model.explain(windows).evidence, model.explain(changed).evidence)
+
+
+def test_without_a_sink_nothing_is_absorbed(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    model = small_model(sink=False)
+    assert model.sink_keys is None
+    assert (model.explain(windows).sink_share == 0).all()
+
+
+def test_background_takes_no_more_than_all_attention(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    explained = small_model().explain(windows)
+    both = explained.background_share + explained.token_share
+    assert (explained.background_share > 0).all()
+    assert (both < 1).all()
+
+
+def test_the_state_holds_no_backbone_tensor(small_model: Callable[..., Focus]) -> None:
+    model = small_model()
+    assert set(model.state_dict()) == {
+        "prompts",
+        "sink_keys",
+        "read_out",
+        "class_bias",
+        "reference_mean",
+        "front_end.band_mean",
+        "front_end.band_std",
+    }
+    assert not any(parameter.requires_grad for parameter in model.vit.parameters())
+
+
+def test_a_backbone_of_another_input_size_is_refused(small_model: Callable[..., Focus]) -> None:
+    with pytest.raises(ModelError, match=r"takes \(12, 12\) px, but windows come as 16 px"):
+        small_model(input_px=16)
+
+
+def test_more_prompt_blocks_than_blocks_are_refused(small_model: Callable[..., Focus]) -> None:
+    with pytest.raises(ModelError, match="4 prompt blocks on a backbone of 3"):
+        small_model(prompt_blocks=4)
+
+
+def test_shapes_in_signatures_are_executed(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    with pytest.raises(TypeCheckError, match="reflectance"):
+        small_model().explain(windows[0])

@@ -1,0 +1,59 @@
+import numpy as np
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focus_core.model import FrontEnd
+
+
+def front_end(group_of_band: list[int], input_px: int = 8) -> FrontEnd:
+    bands = len(group_of_band)
+    return FrontEnd(
+        np.array(group_of_band),
+        torch.linspace(0.1, 0.5, bands),
+        torch.linspace(0.05, 0.2, bands),
+        input_px=input_px,
+        patch_px=4,
+    )
+
+
+@given(group=st.integers(0, 2), seed=st.integers(0, 100))
+def test_changing_the_bands_of_one_group_leaves_other_images_bit_equal(group: int, seed: int) -> None:
+    groups = [-1, 0, 0, 0, 1, 1, -1, 2, 2, 2, 2]
+    make = front_end(groups)
+    generator = torch.Generator().manual_seed(seed)
+    before = torch.rand(1, len(groups), 8, 8, generator=generator)
+    after = before.clone()
+    after[:, np.array(groups) == group] = torch.rand(1, groups.count(group), 8, 8, generator=generator)
+    left, right = make(before).images, make(after).images
+    others = [index for index in range(3) if index != group]
+    assert torch.equal(left[:, others], right[:, others])
+    assert not torch.equal(left[:, group], right[:, group])
+
+
+def test_pixels_outside_the_plot_become_the_training_mean() -> None:
+    reflectance = torch.full((1, 3, 8, 8), 0.9)
+    reflectance[..., :4] = torch.nan
+    images, occupied = front_end([0, 0, 0])(reflectance)
+    assert (images[..., :4] == 0).all()
+    assert (images[..., 4:] > 0).all()
+    assert occupied.tolist() == [[0.0, 1.0, 0.0, 1.0]]
+
+
+def test_a_channel_is_the_mean_of_its_standardised_bands() -> None:
+    make = front_end([0, 0, 0, 0, 0, 0])
+    reflectance = torch.rand(1, 6, 8, 8)
+    scaled = (reflectance - make.band_mean[:, None, None]) / make.band_std[:, None, None]
+    torch.testing.assert_close(make(reflectance).images[0, 0, 1], scaled[0, 2:4].mean(0))
+
+
+def test_a_group_of_one_band_repeats_it() -> None:
+    images = front_end([-1, 0])(torch.rand(1, 2, 8, 8)).images
+    assert images.shape == (1, 1, 3, 8, 8)
+    assert torch.equal(images[:, :, 0], images[:, :, 2])
+
+
+def test_windows_are_resampled_to_the_input() -> None:
+    images, occupied = front_end([0, 0, 0], input_px=8)(torch.rand(2, 3, 16, 16))
+    assert images.shape[-2:] == (8, 8)
+    assert occupied.shape == (2, 4)

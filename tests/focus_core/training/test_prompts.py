@@ -1,0 +1,146 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from timm.models.vision_transformer import VisionTransformer
+
+from focus_core.config import TrainSettings
+from focus_core.model import Focus, ModelSpec
+from focus_core.training import Labelled, choose_readout, fit
+from focus_core.training.prompts import plot_labels, plot_logits
+
+SETTINGS = TrainSettings(epochs=25, patience=25, augmented_copies=1, group_dropout=0.3, max_parameter_share=1.0)
+
+
+def fresh(vit: VisionTransformer, spec: ModelSpec, data: Labelled) -> Focus:
+    pixels = data.reflectance.transpose(0, 1).flatten(1)
+    return Focus(spec, vit, pixels.mean(1), pixels.std(1))
+
+
+@pytest.fixture(scope="module")
+def trained(request: pytest.FixtureRequest) -> dict[str, object]:
+    return {}
+
+
+@pytest.fixture
+def fitted(
+    trained: dict[str, object],
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> tuple[Focus, dict[str, torch.Tensor]]:
+    """One trained model for the tests that only look at it, with the backbone's tensors from before."""
+    if "model" not in trained:
+        vit, data = small_vit(), planted(seed=0)
+        trained["before"] = {name: tensor.clone() for name, tensor in vit.state_dict().items()}
+        model = fresh(vit, small_spec(), data)
+        fit(model, data, planted(plots=12, seed=1), SETTINGS)
+        trained["model"] = model
+    return trained["model"], trained["before"]  # type: ignore[return-value]
+
+
+def curve(model: Focus, data: Labelled, cls: int) -> np.ndarray:
+    return model.explain(data.reflectance[data.label == cls]).importance[:, cls].mean(0).numpy()
+
+
+def test_held_out_plots_are_told_apart(fitted: tuple[Focus, object], planted: Callable[..., Labelled]) -> None:
+    model, data = fitted[0], planted(plots=30, seed=2)
+    found = plot_logits(model.explain(data.reflectance).logit, data).argmax(1)
+    assert (found == plot_labels(data)).float().mean() >= 0.9
+
+
+def test_the_backbone_is_bit_equal_after_training(fitted: tuple[Focus, dict[str, torch.Tensor]]) -> None:
+    model, before = fitted
+    after = model.vit.state_dict()
+    assert set(after) == set(before)
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_importance_peaks_where_the_signal_was_planted(
+    fitted: tuple[Focus, object], planted: Callable[..., Labelled]
+) -> None:
+    data = planted(plots=30, seed=2)
+    assert curve(fitted[0], data, 1).argmax() == 1
+    assert curve(fitted[0], data, 2).argmax() == 2
+
+
+def test_a_group_of_noise_holds_next_to_nothing(fitted: tuple[Focus, object], planted: Callable[..., Labelled]) -> None:
+    for cls in (1, 2):
+        values = np.abs(curve(fitted[0], planted(plots=60, seed=2), cls))
+        assert values[3] / values.sum() <= 0.02
+
+
+def test_importance_of_the_reference_class_is_zero_on_average(
+    fitted: tuple[Focus, object], planted: Callable[..., Labelled]
+) -> None:
+    data = planted(seed=0)
+    control = data.reflectance[data.label == 0]
+    mean = fitted[0].explain(control).importance.mean(0)
+    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=5e-3, rtol=0.0)
+
+
+def test_the_sink_takes_rows_that_have_nothing_to_read(
+    fitted: tuple[Focus, object], planted: Callable[..., Labelled]
+) -> None:
+    model, data = fitted[0], planted(seed=2)
+    share = model.explain(data.reflectance).sink_share.mean((0, 1))
+    assert share[3] > 2 * share[1]
+
+
+def test_the_read_out_block_is_one_of_the_prompted(
+    fitted: tuple[Focus, object], planted: Callable[..., Labelled]
+) -> None:
+    block, agreements = choose_readout(fitted[0], planted(plots=12, seed=1))
+    assert len(agreements) == fitted[0].spec.prompt_blocks
+    assert agreements[block] == max(agreements)
+    assert all(-1 <= agreement <= 1 for agreement in agreements)
+
+
+def test_a_planted_shortcut_shows_in_the_curve(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    data = planted(seed=0, shortcut=True)
+    model = fresh(small_vit(), small_spec(), data)
+    fit(model, data, planted(plots=12, seed=1, shortcut=True), SETTINGS)
+    values = curve(model, planted(seed=2, shortcut=True), 1)
+    assert values[0] > 0.2 * np.abs(values).sum()
+
+
+def test_shuffled_labels_leave_nothing_to_learn(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    data, checks, test = planted(seed=0), planted(plots=12, seed=1), planted(plots=60, seed=2)
+    order = torch.randperm(30, generator=torch.Generator().manual_seed(5))
+    shuffled = data._replace(label=plot_labels(data)[order][data.plot])
+    model = fresh(small_vit(), small_spec(), data)
+    fit(model, shuffled, checks, SETTINGS)
+    found = plot_logits(model.explain(test.reflectance).logit, test).argmax(1)
+    assert (found == plot_labels(test)).float().mean() < 0.6
+
+
+def test_the_same_seed_gives_the_same_bits(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    states = []
+    settings = SETTINGS.model_copy(update={"epochs": 2})
+    for _ in range(2):
+        data = planted(seed=0)
+        model = fresh(small_vit(), small_spec(), data)
+        fit(model, data, planted(plots=12, seed=1), settings)
+        states.append(model.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_plots_logit_is_weighted_by_coverage() -> None:
+    data = Labelled(
+        torch.zeros(3, 1, 4, 4), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 2.0])
+    )
+    logits = torch.tensor([[0.0, 4.0], [4.0, 0.0], [1.0, 2.0]])
+    assert plot_logits(logits, data).tolist() == [[3.0, 1.0], [1.0, 2.0]]
