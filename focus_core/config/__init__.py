@@ -8,6 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
+from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
     AggregateSettings,
@@ -34,6 +35,7 @@ __all__ = [
     "BackboneSettings",
     "Campaign",
     "CampaignFile",
+    "CampaignLayout",
     "EvaluateSettings",
     "ExplainSettings",
     "Fold",
@@ -43,6 +45,8 @@ __all__ = [
     "RasterPlots",
     "RawCube",
     "ReportSettings",
+    "RunLayout",
+    "RunSettings",
     "Settings",
     "SimulateSettings",
     "TileSettings",
@@ -52,4 +56,5 @@ __all__ = [
     "WavelengthGroups",
     "from_mapping",
     "parse_groups",
+    "read_campaigns",
 ]

@@ -82,13 +82,13 @@ class TrainSettings(Settings):
     """Weight of the attraction loss beside the cross-entropy."""
     group_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
     """Share of wavelength groups dropped at random in a training step."""
-    augmented_copies: int = Field(default=2, ge=0)
+    augmented_copies: int = Field(default=1, ge=0)
     """Flipped and noisy copies of each training tile in the cache."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
     """Largest cache of keys and values, MB; beyond it the backbone is run again for each step."""
-    epochs: int = Field(default=60, ge=1)
+    epochs: int = Field(default=30, ge=1)
     """Largest number of passes over the training tiles."""
-    patience: int = Field(default=15, ge=1)
+    patience: int = Field(default=10, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""
@@ -189,11 +189,11 @@ class SimulateSettings(Settings):
     """Bands between 400 and 2500 nm, evenly spaced."""
     fwhm_nm: float = Field(default=10.0, ge=2.0, le=50.0)
     """Full width at half maximum of a band's Gaussian response, nm."""
-    severity: tuple[float, float] = (0.45, 1.0)
+    severity: tuple[float, float] = (0.6, 1.0)
     """Range over plots of the strongest stress in a plot; 1 is the strongest simulated."""
     stressed_share: tuple[float, float] = (0.35, 0.75)
     """Range over plots of the share of a stressed plot's area that shows the stress."""
-    natural_variation: float = Field(default=0.1, ge=0.0, le=0.5)
+    natural_variation: float = Field(default=0.08, ge=0.0, le=0.5)
     """Relative standard deviation of each trait over plots, and again within them, in every class."""
     illumination_drift: float = Field(default=0.04, ge=0.0, le=0.2)
     """Largest relative change of light between a strip's white reference and its scan lines."""
@@ -210,7 +210,7 @@ class SimulateSettings(Settings):
     shortcut_share: float = Field(default=0.95, gt=0.5, le=1.0)
     """Share of the class's plots with the artefact; the rest of it falls on as small a share of other plots."""
     collapse: bool = False
-    """Whether bright sheets lie on the soil of every plot, the same in all classes, to draw attention."""
+    """Whether bright sheets lie in every plot, as many in each class, to draw attention off the crop."""
     groups: str = "uniform:100"
     """Wavelength groups named in the campaign files: ``agronomic`` or ``uniform:<nm>``."""
     window_px: int = Field(default=24, ge=4)

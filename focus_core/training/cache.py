@@ -1,7 +1,4 @@
-"""Frozen forward passes, kept so that an epoch of prompt training does not run the backbone.
-
-Half precision in memory, single precision in use.
-"""
+"""Frozen forward passes, kept so that an epoch of prompt training does not run the backbone."""
 
 from __future__ import annotations
 
@@ -47,28 +44,25 @@ class ContextCache:
                 "lower augmented_copies or raise cache_budget_mb"
             )
         logger.info("caching keys and values of %d tiles: %.0f MB", len(images), size_mb)
-        parts = [
-            _half(model.encode(part))
-            for part in track(images.split(_ENCODE_TILES), description="cache", transient=True)
-        ]
-        self._context = Context(
-            torch.cat([part.entry for part in parts]),
-            tuple(torch.cat(block) for block in zip(*(part.keys for part in parts), strict=True)),
-            tuple(torch.cat(block) for block in zip(*(part.values for part in parts), strict=True)),
-        )
+        parts = [model.encode(part) for part in track(images.split(_ENCODE_TILES), description="cache", transient=True)]
+        self._entry = self._by_tile([part.entry for part in parts])
+        self._keys = [self._by_tile(list(block)) for block in zip(*(part.keys for part in parts), strict=True)]
+        self._values = [self._by_tile(list(block)) for block in zip(*(part.values for part in parts), strict=True)]
 
     def __len__(self) -> int:
-        return len(self._context.entry) // self.groups
+        return len(self._entry)
 
     def take(self, tiles: Int[Tensor, " part"]) -> Context:
-        """Return the frozen forward pass of some tiles, single precision."""
-        rows = (tiles[:, None] * self.groups + torch.arange(self.groups)).flatten()
-        context = self._context
+        """Return the frozen forward pass of some tiles."""
         return Context(
-            context.entry[rows].float(),
-            tuple(key[rows].float() for key in context.keys),
-            tuple(value[rows].float() for value in context.values),
+            self._entry[tiles].flatten(0, 1),
+            tuple(key[tiles].flatten(0, 1) for key in self._keys),
+            tuple(value[tiles].flatten(0, 1) for value in self._values),
         )
+
+    def _by_tile(self, parts: list[Float[Tensor, "image *rest"]]) -> Float[Tensor, "tile group *rest"]:
+        """Group the images of a tile, so that taking a tile copies one run of memory."""
+        return torch.cat(parts).unflatten(0, (-1, self.groups))
 
 
 def cache_megabytes(model: Focus, tiles: int) -> float:
@@ -76,12 +70,4 @@ def cache_megabytes(model: Focus, tiles: int) -> float:
     tokens = model.layout.prefix + model.layout.patches
     width = model.vit.embed_dim
     numbers = width + 2 * model.spec.prompt_blocks * tokens * width
-    return float(tiles * len(model.spec.groups) * numbers * 2 / 1e6)
-
-
-def _half(context: Context) -> Context:
-    return Context(
-        context.entry.half(),
-        tuple(key.half() for key in context.keys),
-        tuple(value.half() for value in context.values),
-    )
+    return float(tiles * len(model.spec.groups) * numbers * 4 / 1e6)

@@ -22,7 +22,7 @@ from focus_core.training.losses import attraction_loss, empty_images
 
 logger = logging.getLogger(__name__)
 
-_EMPTY_IMAGES = 48
+_EMPTY_IMAGES = 12
 _GAIN = 0.05
 """Standard deviation of the brightness factor of an augmented copy: illumination differs between flights."""
 _NOISE = 0.05
