@@ -40,7 +40,7 @@ def stream_tiles(
 
 def of_fold(tiles: xr.Dataset, fold: Fold, *, labelled: bool = True) -> npt.NDArray[np.int64]:
     """Return the indices of the tiles in a fold, by default only those with a label."""
-    wanted = tiles["fold"].to_numpy().astype(str) == fold
+    wanted = tiles["fold"].to_numpy().astype(object).astype(str) == fold
     if labelled:
         wanted &= tiles["label"].to_numpy() >= 0
     return np.flatnonzero(wanted)

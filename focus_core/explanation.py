@@ -84,7 +84,7 @@ def explain_batches(
         values = {name: (dims, getattr(explanation, name).numpy()) for name, dims in _DIMS.items()}
         chosen = tiles.isel(tile=part)
         coords: dict[str, Any] = {name: ("tile", chosen[name].to_numpy()) for name in _TILE_COORDS}
-        yield xr.Dataset(values, coords={**coords, **_model_coords(model), "fwhm": tiles["fwhm"]}).assign(bias=("cls", model.bias.numpy()))
+        yield xr.Dataset(values, coords={**coords, **_model_coords(model), "fwhm": tiles["fwhm"]}).assign(bias=("cls", model.bias.detach().numpy()))
 
 
 def explain_tiles(

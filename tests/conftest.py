@@ -1,12 +1,15 @@
 """Small models and planted tiles that several tests share."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from timm.models.vision_transformer import VisionTransformer
 
+from focus_core import tracking
 from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
 
 VIT = {"img_size": 12, "patch_size": 4, "embed_dim": 24, "depth": 3, "num_heads": 3, "num_classes": 0}
@@ -75,3 +78,29 @@ def windows() -> torch.Tensor:
     reflectance = 0.3 + 0.1 * torch.randn(5, 12, 12, 12, generator=generator)
     reflectance[..., :4] = torch.nan
     return reflectance
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; its tables take seconds to make, so they are made once."""
+    from mlflow import MlflowClient
+
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", "")
+        tracking.configure(f"sqlite:///{path}")
+        MlflowClient().search_experiments()
+    return path
+
+
+@pytest.fixture
+def registry(migrated_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh MLflow of this test's own, in an embedded database."""
+    path = tmp_path / "registry" / "mlflow.db"
+    path.parent.mkdir()
+    shutil.copy(migrated_database, path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
+    tracking.configure()
+    return path

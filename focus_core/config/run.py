@@ -5,6 +5,7 @@ Shared by ``focus run`` and the pipelines, so that both write the same stores; r
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -26,7 +27,7 @@ from focus_core.config.settings import (
 )
 from focus_core.errors import TargetError
 
-_TAKEN = ("models", "importance.zarr", "mlflow.db", "mlflow-artifacts", "kubeflow")
+_TAKEN = ("models", "importance.zarr", "mlflow.db", "mlflow-artifacts", "kubeflow", "summary.json")
 
 
 class RunSettings(Settings):
@@ -134,6 +135,11 @@ class RunLayout:
         return str(self.out / "importance.zarr")
 
     @property
+    def summary(self) -> str:
+        """Metrics and seconds of every step."""
+        return str(self.out / "summary.json")
+
+    @property
     def tracking(self) -> str:
         """The embedded MLflow database."""
         return f"sqlite:///{self.out / 'mlflow.db'}"
@@ -157,7 +163,7 @@ class RunLayout:
         return CampaignLayout(self.out / name)
 
 
-def read_campaigns(paths: list[str]) -> list[CampaignFile]:
+def read_campaigns(paths: Sequence[str]) -> list[CampaignFile]:
     """Read campaign files and check every file they name, before a step runs.
 
     Raises

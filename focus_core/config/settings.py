@@ -194,7 +194,7 @@ class SimulateSettings(Settings):
     stressed_share: tuple[float, float] = (0.35, 0.75)
     """Range over plots of the share of a stressed plot's area that shows the stress."""
     natural_variation: float = Field(default=0.08, ge=0.0, le=0.5)
-    """Relative standard deviation of each trait over plots, and again within them, in every class."""
+    """Relative standard deviation of each trait over plots, and again within them, in every class; twice it for LAI."""
     illumination_drift: float = Field(default=0.04, ge=0.0, le=0.2)
     """Largest relative change of light between a strip's white reference and its scan lines."""
     noise: float = Field(default=1.0, ge=0.0, le=20.0)
@@ -215,7 +215,7 @@ class SimulateSettings(Settings):
     """Wavelength groups named in the campaign files: ``agronomic`` or ``uniform:<nm>``."""
     window_px: int = Field(default=24, ge=4)
     """Side of a window and of the model's input named in the campaign files, pixels."""
-    stride_px: int = Field(default=6, ge=1)
+    stride_px: int = Field(default=8, ge=1)
     """Step between windows named in the campaign files, pixels."""
 
     @field_validator("groups")

@@ -89,9 +89,7 @@ def publish(
         if found is not None and {key: found.get(key) for key in wanted} == wanted:
             return Metrics(found["metrics"])
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
-            raise TargetError(
-                f"'{target}' exists and was not written by focus; choose another target or remove it"
-            )
+            raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
         _clean(target)
         staging = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex}")
         try:

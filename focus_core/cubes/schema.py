@@ -172,9 +172,7 @@ def check(dataset: xr.Dataset, schema: Schema, *, where: str) -> xr.Dataset:
         if found.dtype.kind not in wanted.kinds:
             raise StoreError(f"{where}: '{name}' must be of kind '{wanted.kinds}', found dtype {found.dtype}")
         if wanted.units and found.attrs.get("units") != wanted.units:
-            raise StoreError(
-                f"{where}: '{name}' must be in {wanted.units}, found units {found.attrs.get('units')!r}"
-            )
+            raise StoreError(f"{where}: '{name}' must be in {wanted.units}, found units {found.attrs.get('units')!r}")
     missing = [name for name in schema.attrs if name not in dataset.attrs]
     if missing:
         raise StoreError(f"{where}: {schema.name} needs the attributes {missing}; they are missing")

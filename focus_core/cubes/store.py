@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from zarr.codecs import BloscCodec
 
 from focus_core.cubes.publish import local_path
 from focus_core.cubes.schema import FILL, SCALE, Schema, check
@@ -33,9 +34,16 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
 
 
 def write_store(
-    dataset: xr.Dataset, folder: Path, schema: Schema, *, encoding: dict[str, dict[str, Any]]
+    dataset: xr.Dataset,
+    folder: Path,
+    schema: Schema,
+    *,
+    encoding: dict[str, dict[str, Any]],
+    compute: bool = True,
 ) -> None:
     """Check ``dataset`` and write it into a folder that `publish` provides.
+
+    Without ``compute``, lazy variables are laid out but not filled; the caller fills them.
 
     Raises
     ------
@@ -43,12 +51,19 @@ def write_store(
         If it breaks ``schema``.
     """
     check(dataset, schema, where=schema.name)
-    dataset.to_zarr(folder, mode="w", consolidated=False, zarr_format=3, encoding=encoding)
+    pending = dataset.to_zarr(folder, mode="w", consolidated=False, zarr_format=3, encoding=encoding, compute=False)
+    if compute:
+        pending.compute()
 
 
-def quantised() -> dict[str, Any]:
-    """Return the encoding of reflectance: int16 steps of `SCALE`, `FILL` where missing.
+def quantised(scale: float = SCALE) -> dict[str, Any]:
+    """Return the encoding of reflectance or radiance: int16 steps of ``scale``, `FILL` where missing.
 
-    Values outside ±3.2767 do not fit; callers mask them first.
+    Values outside ±32767 steps do not fit (±3.2767 at the default); callers mask them first.
     """
-    return {"dtype": "int16", "scale_factor": SCALE, "_FillValue": FILL}
+    return {
+        "dtype": "int16",
+        "scale_factor": scale,
+        "_FillValue": FILL,
+        "compressors": (BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2),),
+    }

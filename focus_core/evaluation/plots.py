@@ -22,7 +22,7 @@ class PlotEvidence(NamedTuple):
 
 def of_plots(explanation: xr.Dataset) -> PlotEvidence:
     """Return the coverage-weighted means over each plot's windows; every variable has the same weights."""
-    names = explanation["plot"].to_numpy().astype(str)
+    names = explanation["plot"].to_numpy().astype(object).astype(str)
     _, first, plot = np.unique(names, return_index=True, return_inverse=True)
     weights = np.zeros((len(first), len(plot)))
     weights[plot, np.arange(len(plot))] = explanation["coverage"].to_numpy()

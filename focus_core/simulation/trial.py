@@ -24,6 +24,7 @@ _SPOT_PX = 2.0  # the same behind natural variation, so that healthy crops are p
 _SHEET_PX = 3  # side of a bright sheet
 _SHEETS = 4  # in each plot
 _RAMP = 0.6  # how far into a patch, in standard deviations of its field, the stress reaches its full strength
+_SPREAD = {"lai": 2.0}  # stands differ in leaf area far more than leaves do in their biochemistry
 _RIM = 0.5  # strength at the rim of a patch, as a share of the full one
 
 
@@ -127,7 +128,8 @@ def _variation(
         of_plot = rng.standard_normal(len(blocks)) + 0.5 * rng.standard_normal(blocks.max() + 1)[blocks]
         between = np.append(of_plot, 0.0).astype(np.float32)[plot]
         within = 0.9 * _smooth(plot.shape, _SPOT_PX, rng) + 0.4 * _smooth(plot.shape, 0.0, rng)
-        maps[trait] = np.asarray(settings.natural_variation * (between + within), np.float32)
+        spread = settings.natural_variation * _SPREAD.get(trait, 1.0)
+        maps[trait] = np.asarray(spread * (between + within), np.float32)
     return maps
 
 

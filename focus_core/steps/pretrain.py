@@ -87,4 +87,4 @@ def _group_images(tiles: xr.Dataset, settings: PretrainSettings) -> torch.Tensor
 
 
 def _not_held_out(tiles: xr.Dataset) -> npt.NDArray[np.int64]:
-    return np.flatnonzero(~np.isin(tiles["fold"].to_numpy().astype(str), _HELD_OUT))
+    return np.flatnonzero(~np.isin(tiles["fold"].to_numpy().astype(object).astype(str), _HELD_OUT))

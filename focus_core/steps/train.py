@@ -146,7 +146,7 @@ def _labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:
             "change the folds of the campaign file"
         )
     part = tiles.isel(tile=index)
-    _, plots = np.unique(part["plot"].to_numpy().astype(str), return_inverse=True)
+    _, plots = np.unique(part["plot"].to_numpy().astype(object).astype(str), return_inverse=True)
     return Labelled(
         reflectance=read_tiles(tiles, index),
         label=torch.from_numpy(part["label"].to_numpy().astype(np.int64)),

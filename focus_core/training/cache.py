@@ -60,9 +60,10 @@ class ContextCache:
             tuple(value[tiles].flatten(0, 1) for value in self._values),
         )
 
-    def _by_tile(self, parts: list[Float[Tensor, "image *rest"]]) -> Float[Tensor, "tile group *rest"]:
+    def _by_tile(self, parts: list[Tensor]) -> Float[Tensor, "tile group *rest"]:
         """Group the images of a tile, so that taking a tile copies one run of memory."""
-        return torch.cat(parts).unflatten(0, (-1, self.groups))
+        joined: Tensor = torch.cat(parts).unflatten(0, (-1, self.groups))
+        return joined
 
 
 def cache_megabytes(model: Focus, tiles: int) -> float:

@@ -23,6 +23,8 @@ from focus_core.training.losses import attraction_loss, empty_images
 logger = logging.getLogger(__name__)
 
 _EMPTY_IMAGES = 12
+_SINK_RATE = 10.0
+"""Factor on the sink's learning rate: a key has to grow far before it counts among a frozen ViT's own."""
 _GAIN = 0.05
 """Standard deviation of the brightness factor of an augmented copy: illumination differs between flights."""
 _NOISE = 0.05
@@ -114,8 +116,11 @@ class _Trainer:
         """Train until the validation loss stops falling; return epochs and the last training loss."""
         settings = self.settings
         decayed = {"params": [self.model.prompts, self.model.read_out], "weight_decay": settings.weight_decay}
-        free = [self.model.class_bias, *([] if self.model.sink_keys is None else [self.model.sink_keys])]
-        optimiser = torch.optim.AdamW([decayed, {"params": free, "weight_decay": 0.0}], lr=settings.learning_rate)
+        parameters = [decayed, {"params": [self.model.class_bias], "weight_decay": 0.0}]
+        if self.model.sink_keys is not None:
+            rate = _SINK_RATE * settings.learning_rate
+            parameters.append({"params": [self.model.sink_keys], "weight_decay": 0.0, "lr": rate})
+        optimiser = torch.optim.AdamW(parameters, lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
         best, best_epoch, loss = copy.deepcopy(self.model.state_dict()), 0, float("nan")
         with Progress(transient=True) as progress:

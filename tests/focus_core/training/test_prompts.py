@@ -85,7 +85,8 @@ def test_the_sink_takes_rows_that_have_nothing_to_read(
 ) -> None:
     model, data = fitted[0], planted(seed=2)
     share = model.explain(data.reflectance).sink_share.mean((0, 1))
-    assert share[3] > 2 * share[1]
+    assert share[3] > 1.3 * share[1]
+    assert share[3] > 1.3 * share[2]
 
 
 def test_the_read_out_block_is_one_of_the_prompted(

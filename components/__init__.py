@@ -1,0 +1,1 @@
+"""Kubeflow shells, one for each step: they call `focus_core.steps` and hold no logic."""

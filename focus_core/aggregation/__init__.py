@@ -1,0 +1,8 @@
+"""From windows to plots: weighted means, their intervals, and one store over all flights."""
+
+from focus_core.aggregation.bands import spread_over_bands
+from focus_core.aggregation.importance import campaign_importance
+from focus_core.aggregation.merge import merge_campaign
+from focus_core.aggregation.statistics import plot_statistics
+
+__all__ = ["campaign_importance", "merge_campaign", "plot_statistics", "spread_over_bands"]

@@ -1,0 +1,1 @@
+"""Figures against floors and rivals; each module is one bench behind ``focus bench NAME``."""

@@ -1,0 +1,127 @@
+"""Which bands are bad and why: declared so, empty, or without signal.
+
+Knows sampled spectra; reads no file. Noise is estimated by spectral and spatial decorrelation (Roger & Arnold 1996,
+"Reliably estimating the noise in AVIRIS hyperspectral images", Int. J. Remote Sensing 17(10)): what neither the two
+neighbouring bands nor the neighbouring pixel explain is noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from focus_core.errors import CubeError
+
+LARGEST_MISSING_SHARE = 0.05
+"""A band that misses more of the measured pixels is bad; below it, those pixels are invalid."""
+LEAST_SNR = 4.0
+"""Mean over noise below which details drown: between the 3 and 5 that Rose names (1948, "The sensitivity performance of
+the human eye on an absolute scale", J. Opt. Soc. Am. 38(2))."""
+_LEAST_PIXELS = 64
+
+
+@dataclass(frozen=True)
+class BandQuality:
+    """A verdict on every band."""
+
+    good: npt.NDArray[np.bool_]
+    """``(band,)``."""
+    reason: tuple[str, ...]
+    """Why a band is bad; empty where it is good."""
+    snr: npt.NDArray[np.float64]
+    """Mean over noise ``(band,)``, unitless; NaN where it was not estimated."""
+
+
+def judge_bands(
+    sample: npt.NDArray[np.float32],
+    wavelength: npt.NDArray[np.float64],
+    declared_good: npt.NDArray[np.bool_],
+    bad_ranges_nm: Sequence[tuple[float, float]],
+) -> BandQuality:
+    """Find the bad bands of a flight.
+
+    Parameters
+    ----------
+    sample
+        Lines of pixels ``(line, band, x)`` of the quantity, neighbours in x being neighbours on the ground; NaN where
+        missing.
+    wavelength
+        ``(band,)``, nm.
+    declared_good
+        ``(band,)``: what the files' own bad-band lists leave.
+    bad_ranges_nm
+        Ranges that the campaign file declares bad, nm, both ends included.
+
+    Raises
+    ------
+    CubeError
+        If no band is left.
+    """
+    missing = _missing_share(sample)
+    snr = signal_to_noise(sample, usable=missing <= LARGEST_MISSING_SHARE)
+    reasons = []
+    for band, nm in enumerate(wavelength):
+        declared = [f"{lo:g}-{hi:g} nm" for lo, hi in bad_ranges_nm if lo <= nm <= hi]
+        if not declared_good[band]:
+            reasons.append("bad-band list of the file")
+        elif declared:
+            reasons.append(f"declared bad in the campaign file ({declared[0]})")
+        elif missing[band] >= 1.0:
+            reasons.append("no pixel measured")
+        elif missing[band] > LARGEST_MISSING_SHARE:
+            reasons.append(f"{missing[band]:.0%} of pixels missing")
+        elif snr[band] < LEAST_SNR:
+            reasons.append(f"noise: signal-to-noise {snr[band]:.1f} below {LEAST_SNR:g}")
+        else:
+            reasons.append("")
+    good = np.array([not reason for reason in reasons])
+    if not good.any():
+        raise CubeError(
+            f"all {len(good)} bands are bad ({reasons[0]}, …); check scale, fill value and references of the cubes"
+        )
+    return BandQuality(good=good, reason=tuple(reasons), snr=snr)
+
+
+def signal_to_noise(sample: npt.NDArray[np.float32], *, usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the mean over the decorrelated noise of each band ``(band,)``; NaN where it cannot be estimated.
+
+    Parameters
+    ----------
+    sample
+        ``(line, band, x)``.
+    usable
+        ``(band,)``: bands that are estimated and serve as neighbours.
+    """
+    snr = np.full(sample.shape[1], np.nan)
+    chosen = np.flatnonzero(usable)
+    if len(chosen) < 2:
+        return snr
+    for position, band in enumerate(chosen):
+        beside = [chosen[other] for other in (position - 1, position + 1) if 0 <= other < len(chosen)]
+        columns = [sample[:, band, 1:], *(sample[:, other, 1:] for other in beside), sample[:, band, :-1]]
+        table = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
+        table = table[np.isfinite(table).all(axis=1)]
+        if len(table) < _LEAST_PIXELS:
+            continue
+        mean = table.mean(axis=0)
+        centred = table - mean
+        weights = np.linalg.lstsq(centred[:, 1:], centred[:, 0], rcond=None)[0]
+        residual = centred[:, 0] - centred[:, 1:] @ weights
+        noise = float(np.sqrt((residual**2).sum() / (len(table) - centred.shape[1])))
+        snr[band] = mean[0] / noise if noise > 0.0 else (np.inf if mean[0] > 0.0 else 0.0)
+    return snr
+
+
+def _missing_share(sample: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Share of the measured pixels that each band misses; a pixel is measured if most bands that ever are have it."""
+    finite = np.isfinite(sample)
+    counts = finite.sum(axis=(0, 2))
+    if not counts.any():
+        return np.ones(sample.shape[1])
+    measured = finite.sum(axis=1) > 0.5 * (counts > 0).sum()
+    total = max(int(measured.sum()), 1)
+    missing = 1.0 - (finite & measured[:, None, :]).sum(axis=(0, 2)) / total
+    return np.asarray(missing, dtype=np.float64)

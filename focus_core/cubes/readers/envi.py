@@ -1,0 +1,217 @@
+"""ENVI cubes: BSQ, BIL and BIP, either byte order, mapped into memory and read on demand.
+
+GDAL's and SPy's readers are the cross-check in the tests, not used here: GDAL rounds wavelengths and lets a stray
+``.aux.xml`` shadow the header, SPy refuses headers without ``byte order``, both read an unknown interleave as BSQ.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+from rasterio import Affine
+from rasterio.crs import CRS
+from rasterio.errors import CRSError
+
+from focus_core.cubes.readers.envi_header import EnviHeader
+from focus_core.cubes.readers.protocol import READ_PX, OpenedCube
+from focus_core.errors import CubeError, MissingInputError
+
+_DTYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
+# Dims of the file in its own order, and how to turn them into (band, y, x).
+_TO_BAND_Y_X = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (2, 0, 1)}
+_DATA_SUFFIXES = ("", ".raw", ".img", ".dat", ".bsq", ".bil", ".bip", ".bin", ".sli")
+_NAMED_WAVELENGTH = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?|microns?)\b|\((\d+(?:\.\d+)?)\)\s*$", re.IGNORECASE
+)
+
+
+def header_beside(data: Path) -> Path | None:
+    """Return the ENVI header of a data file, if one lies beside it."""
+    for candidate in (data.with_name(data.name + ".hdr"), data.with_suffix(".hdr")):
+        if candidate.is_file() and candidate != data:
+            with candidate.open("rb") as file:
+                if file.read(4) == b"ENVI":
+                    return _same_folder(candidate, data)
+    return None
+
+
+def _same_folder(found: Path, named: Path) -> Path:
+    """Refuse a companion file that is a link to elsewhere; the campaign file's folder confines what is read."""
+    if found.resolve().parent != named.resolve().parent:
+        raise CubeError(f"{found}: a link out of its folder; keep header and data together")
+    return found
+
+
+def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
+    """Open an ENVI cube lazily.
+
+    Parameters
+    ----------
+    header_path
+        The text header.
+    data_path
+        The data file; by default the one beside the header.
+
+    Raises
+    ------
+    MissingInputError
+        If header or data file is missing.
+    CubeError
+        If the header contradicts itself or the size of the data file.
+    """
+    header = EnviHeader.read(header_path)
+    data_path = data_path or _data_beside(header_path)
+    bands = header.count("bands")
+    wavelength, source, units = _wavelengths(header, bands)
+    good = header.numbers("bbl", bands)
+    gain, offset, gain_source = _gain(header, bands)
+    transform, crs = _georeference(header)
+    notes = [
+        f"'{key}' is not in the header; read as {default}"
+        for key, default in (("byte order", "little endian"), ("header offset", "0"))
+        if key not in header.fields
+    ]
+    return OpenedCube(
+        path=header_path,
+        files=(header_path, data_path),
+        data=_mapped(header, data_path, bands),
+        wavelength=wavelength,
+        wavelength_units=units,
+        wavelength_source=source,
+        fwhm=header.numbers("fwhm", bands) if wavelength is not None else None,
+        good_band=None if good is None else good > 0,
+        fill=header.number("data ignore value"),
+        gain=gain,
+        offset=offset,
+        gain_source=gain_source,
+        transform=transform,
+        crs=crs,
+        notes=tuple(notes),
+    )
+
+
+def _data_beside(header_path: Path) -> Path:
+    stem = header_path.with_suffix("")
+    for suffix in _DATA_SUFFIXES:
+        candidate = stem.with_name(stem.name + suffix)
+        if candidate.is_file():
+            return _same_folder(candidate, header_path)
+    raise MissingInputError(f"{header_path}: no data file beside the header ({stem.name}[.raw, .img, …])")
+
+
+def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:
+    """Map the data file and return it as a dask array ``(band, y, x)``."""
+    for key in ("file compression", "major frame offsets", "minor frame offsets"):
+        if header.fields.get(key, "0").strip("{} ") not in {"0", "", "0,0", "0, 0"}:
+            raise header.error(key, "is not supported; export the cube without it")
+    if "library" in header.fields.get("file type", "").lower():
+        raise header.error("file type", "a spectral library is not an image")
+    rows, cols = header.count("lines"), header.count("samples")
+    code = header.count("data type")
+    if code not in _DTYPES:
+        raise header.error("data type", f"expected one of {sorted(_DTYPES)}, found {code}")
+    interleave = header.text("interleave").lower()
+    if interleave not in _TO_BAND_Y_X:
+        raise header.error("interleave", f"expected bsq, bil or bip, found '{interleave}'")
+    byte_order = header.count("byte order", default=0, least=0)
+    if byte_order > 1:
+        raise header.error("byte order", f"expected 0 (little endian) or 1 (big endian), found {byte_order}")
+    dtype = np.dtype("<>"[byte_order] + _DTYPES[code])
+    offset = header.count("header offset", default=0, least=0)
+    expected = offset + rows * cols * bands * dtype.itemsize
+    found = data_path.stat().st_size
+    if found != expected:
+        raise CubeError(
+            f"{data_path}: {found} bytes, but {header.path.name} describes {expected}: {rows} lines × {cols} samples × "
+            f"{bands} bands of {dtype.itemsize} bytes after {offset}; correct the header or copy the file again"
+        )
+    stored = {"bsq": (bands, rows, cols), "bil": (rows, bands, cols), "bip": (rows, cols, bands)}[interleave]
+    mapped = _Mapped(data_path, dtype, offset, (rows, cols, bands), interleave)
+    return da.from_array(mapped, chunks=(bands, READ_PX, READ_PX), name=False, meta=np.empty((0, 0, 0), dtype))
+
+
+class _Mapped:
+    """Array-like view ``(band, y, x)`` of the data file; mapped at each read.
+
+    Not an array itself, because Dask copies arrays that it is given, memory maps included.
+    """
+
+    ndim = 3
+
+    def __init__(
+        self, path: Path, dtype: np.dtype[Any], offset: int, extent: tuple[int, int, int], interleave: str
+    ) -> None:
+        rows, cols, bands = extent
+        self.path, self.dtype, self.offset, self.interleave = path, dtype, offset, interleave
+        self.shape = (bands, rows, cols)
+        self.stored = {"bsq": (bands, rows, cols), "bil": (rows, bands, cols), "bip": extent}[interleave]
+
+    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
+        mapped = np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.stored)
+        return np.asarray(mapped.transpose(_TO_BAND_Y_X[self.interleave])[key])
+
+
+def _wavelengths(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | None, str, str | None]:
+    units = header.fields.get("wavelength units")
+    values = header.numbers("wavelength", bands)
+    if values is not None:
+        return values, "'wavelength' in the header", units
+    names = header.strings("band names") or []
+    found = [_NAMED_WAVELENGTH.search(name) for name in names]
+    if len(names) != bands or not all(found):
+        return None, "none in the file", units
+    matches = [match for match in found if match]
+    named_units = {match.group(2).lower() for match in matches if match.group(2)}
+    if len(named_units) > 1:
+        raise header.error("band names", f"name wavelengths in several units {sorted(named_units)}")
+    values = np.array([float(match.group(1) or match.group(3)) for match in matches])
+    return values, "'band names' in the header", units or next(iter(named_units), None)
+
+
+def _gain(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | None, npt.NDArray[np.float64] | None, str]:
+    factor = header.number("reflectance scale factor")
+    gain, offset = (header.numbers(f"data {name} values", bands) for name in ("gain", "offset"))
+    if factor is not None and (gain is not None or offset is not None):
+        raise header.error("reflectance scale factor", "stands beside 'data gain values'; keep one")
+    if factor is not None:
+        if factor <= 0.0:
+            raise header.error("reflectance scale factor", f"must be positive, found {factor}")
+        return np.full(bands, 1.0 / factor), None, f"'reflectance scale factor' {factor:g} in the header"
+    if gain is None and offset is None:
+        return None, None, "none in the file"
+    return np.ones(bands) if gain is None else gain, offset, "'data gain values' in the header"
+
+
+def _georeference(header: EnviHeader) -> tuple[Any, Any]:
+    info = header.strings("map info")
+    if info is None or len(info) < 7 or info[0].lower().startswith("arbitrary"):
+        return None, None
+    try:
+        column, row, x, y, width, height = (float(part) for part in info[1:7])
+    except ValueError as error:
+        raise header.error("map info", f"expected numbers after '{info[0]}': {error}") from error
+    turned = next((part.split("=", 1)[1] for part in info if part.lower().startswith("rotation")), "0")
+    if float(turned or 0) != 0.0:
+        raise header.error("map info", f"rotation={turned}: rotated images are not read; resample north-up first")
+    if width <= 0.0 or height <= 0.0:
+        raise header.error("map info", f"pixel sizes must be positive, found {width} and {height}")
+    transform = Affine(width, 0.0, x - (column - 1.0) * width, 0.0, -height, y + (row - 1.0) * height)
+    return transform, _crs(header, info)
+
+
+def _crs(header: EnviHeader, info: list[str]) -> Any:
+    text = header.fields.get("coordinate system string", "").strip("{} \n")
+    try:
+        if text:
+            return CRS.from_wkt(text)
+    except CRSError as error:
+        raise header.error("coordinate system string", f"is not valid WKT: {error}") from error
+    wgs84 = any(part.replace(" ", "").upper() == "WGS-84" for part in info)
+    if wgs84 and info[0].upper() == "UTM" and len(info) >= 9 and info[7].isdigit() and 1 <= int(info[7]) <= 60:
+        return CRS.from_epsg((32700 if info[8].lower().startswith("s") else 32600) + int(info[7]))
+    return CRS.from_epsg(4326) if wgs84 and info[0].lower().startswith("geographic") else None

@@ -1,0 +1,46 @@
+"""Single layers of numbers on a grid: label rasters and expert masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from focus_core.cubes.axes import PIXELS, PixelGrid, Shape2d
+from focus_core.cubes.readers.geotiff import open_raster
+from focus_core.cubes.readers.matlab import read_matlab
+from focus_core.cubes.readers.sniff import Format, sniff
+from focus_core.errors import CubeError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """Numbers ``(y, x)`` and where they lie; without a georeference the grid is that of pixels."""
+
+    values: Any
+    grid: PixelGrid
+
+
+def open_layer(path: Path, variable: str | None = None) -> Layer:
+    """Read the two-dimensional array of a MATLAB file, or the only band of a GeoTIFF.
+
+    Raises
+    ------
+    CubeError
+        If the file is neither, or holds more than one layer.
+    """
+    kind = sniff(path)
+    if kind is Format.MATLAB:
+        values = read_matlab(path, variable, dims=2)
+        return Layer(values, PixelGrid(Shape2d(*values.shape), PIXELS))
+    if kind is not Format.GEOTIFF:
+        raise CubeError(f"{path}: expected a GeoTIFF or a MATLAB file with one layer")
+    with open_raster(path) as file:
+        if file.count != 1:
+            raise CubeError(f"{path}: expected one band, found {file.count}")
+        values = np.asarray(file.read(1))
+        if file.nodata is not None:
+            values = np.where(values == file.nodata, np.zeros_like(values), values)
+        return Layer(values, PixelGrid(Shape2d(file.height, file.width), file.transform, file.crs))

@@ -1,0 +1,156 @@
+"""Put figures, table and words on one page that needs nothing else: no network, no other file.
+
+Every text is escaped by the template; figures and outlines are JSON data blocks that cannot end their element; the only
+scripts that a browser runs are the page's own, named by digest in its content security policy.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import jinja2
+import numpy as np
+import plotly.graph_objects as go
+import pyproj
+import xarray as xr
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from focus_core import __version__
+from focus_core.config import Campaign, ReportSettings
+from focus_core.report.curve_figures import curve_figure
+from focus_core.report.curves import Curve, changes, class_curves
+from focus_core.report.field_map import CONFIDENCE_STEPS, field_map, outline
+from focus_core.report.flight import Flight, read_flight
+from focus_core.report.quality import bad_ranges, quick_look, valid_share
+from focus_core.report.style import colour
+from focus_core.report.table import plot_rows
+from focus_core.report.words import metric_rows, strongest_groups
+
+_PER_NM = "importance per nm (logit units)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """What the page is made from."""
+
+    campaign: Campaign
+    cube: xr.Dataset
+    reference: xr.Dataset
+    importance: xr.Dataset
+    metrics: Mapping[str, float]
+    """Of the evaluation, by the names that ``evaluate`` gives them."""
+    digests: Mapping[str, tuple[str, str]]
+    """URI and sha256 of each input."""
+
+
+def render_page(sources: Sources, *, settings: ReportSettings) -> str:
+    """Return the page as HTML.
+
+    Raises
+    ------
+    StoreError
+        If ``importance.zarr`` does not hold the campaign, or none of its plots is explained.
+    """
+    where = sources.digests["importance"][0]
+    flight = read_flight(sources.importance, sources.campaign.campaign, where)
+    rows = plot_rows(flight)
+    curves = class_curves(flight, sources.reference, draws=settings.bootstrap_draws)
+    earlier, change = _change(sources, flight, where, settings)
+    downwards = bool(sources.cube["y"][0] < sources.cube["y"][-1])
+    figures = {
+        "map": field_map(rows, flight.classes, _crs(sources.importance), rows_downwards=downwards),
+        "curves": curve_figure(curves, flight, value=_PER_NM),
+    }
+    if earlier and change:
+        figures["change"] = curve_figure(change, flight, value=f"change in {_PER_NM}")
+    scripts = {"plotly": get_plotlyjs(), "page": _own("page.js")}
+    return _template().render(
+        title=settings.title,
+        version=__version__,
+        campaign=sources.campaign,
+        flight=flight,
+        rows=rows,
+        curves=curves,
+        strongest=strongest_groups(curves, flight),
+        colours={name: colour(index) for index, name in enumerate(flight.classes)},
+        counts={name: sum(row.predicted == name for row in rows) for name in flight.classes},
+        median_confidence=float(np.median([row.confidence for row in rows])),
+        confidence_steps=CONFIDENCE_STEPS,
+        earlier=earlier if change else None,
+        same_model=earlier is None or _model(sources, earlier.campaign) == _model(sources, flight.campaign),
+        metrics=metric_rows(sources.metrics),
+        raw_metrics=sources.metrics,
+        bad_ranges=bad_ranges(sources.cube),
+        bands=sources.cube.sizes["band"],
+        valid_share=valid_share(sources.cube),
+        quick_look=quick_look(sources.cube),
+        source=sources.importance.attrs.get("sources", {}).get(flight.campaign, {}),
+        digests=sources.digests,
+        square_metres=_crs(sources.importance) is not None,
+        policy=_policy(scripts),
+        style=Markup(_own("page.css")),
+        scripts={name: Markup(text) for name, text in scripts.items()},
+        figures={name: _data(_spec(figure)) for name, figure in figures.items()},
+        outlines=_data([outline(row) for row in rows]),
+    )
+
+
+def _change(
+    sources: Sources, flight: Flight, where: str, settings: ReportSettings
+) -> tuple[Flight | None, list[Curve]]:
+    """Compare with the flight before this one."""
+    names = [str(name) for name in sources.importance["campaign"].to_numpy()]
+    before = names[: names.index(flight.campaign)]
+    explained = [name for name in before if bool(sources.importance["present"].sel(campaign=name).any())]
+    if not explained:
+        return None, []
+    earlier = read_flight(sources.importance, explained[-1], where)
+    return earlier, changes(flight, earlier, draws=settings.bootstrap_draws)
+
+
+def _model(sources: Sources, campaign: str) -> str:
+    return str(sources.importance.attrs.get("sources", {}).get(campaign, {}).get("model_digest", ""))
+
+
+def _crs(importance: xr.Dataset) -> pyproj.CRS | None:
+    text = importance["spatial_ref"].attrs.get("crs_wkt")
+    return pyproj.CRS.from_wkt(text) if text else None
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string(_own("page.html.j2"))
+
+
+def _own(name: str) -> str:
+    return resources.files("focus_core.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _spec(figure: go.Figure) -> dict[str, Any]:
+    figure.update_layout(template="none", font={"family": "system-ui, sans-serif", "size": 14, "color": "#1b1b1b"})
+    spec: dict[str, Any] = json.loads(figure.to_json())
+    return spec
+
+
+def _data(value: object) -> Markup:
+    """Return JSON that holds no character with which an HTML element could end or begin."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    for character in "<>&":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+def _policy(scripts: Mapping[str, str]) -> str:
+    """Return a content security policy under which nothing is fetched and only these scripts run."""
+    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts.values())
+    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -1,0 +1,164 @@
+"""The step ``aggregate``: one flight's explained windows to curves per plot, beside the other flights."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from focus_core.cubes.plots import read_plots
+
+from focus_core.aggregation import campaign_importance, merge_campaign
+from focus_core.cluster import dask_client
+from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
+from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
+from focus_core.cubes.schema import EXPLANATION, IMPORTANCE
+from focus_core.cubes.store import open_store, write_store
+from focus_core.errors import MissingInputError, StoreError, TargetError
+
+_CHUNK_PLOTS = 512
+_DATE = {"units": "days since 1970-01-01", "dtype": "int64"}
+
+
+def aggregate(campaign_file: str, explanation_uri: str, importance_uri: str, *, settings: AggregateSettings) -> Metrics:
+    """Average the windows of each plot and publish them in ``importance.zarr``, beside the flights already there.
+
+    The other flights' numbers are carried over bit by bit; an earlier version of this flight is replaced. The same
+    flight with the same explanation and settings is not computed again.
+
+    Parameters
+    ----------
+    campaign_file
+        The flight's campaign file; its plots and their polygons are read.
+    explanation_uri
+        The flight's ``explanation.zarr``.
+    importance_uri
+        The store of all flights; written where there is none.
+    settings
+        Level of the intervals, and where the Dask graph is computed.
+
+    Returns
+    -------
+    Metrics
+        ``plots`` explained, ``plots_absent`` (known to the store, without a window in this flight), ``windows``,
+        ``campaigns`` in the store, and ``identity_error``, the largest ``|Σ importance + bias - logit|``.
+
+    Raises
+    ------
+    StoreError
+        If the explanation is another campaign's, does not fit the plots, holds numbers that are not finite, or differs
+        from the store in bands, classes, wavelength groups or CRS.
+    MissingInputError
+        If an input does not exist.
+    TargetError
+        If the store cannot be written, or another writer changed it meanwhile.
+    """
+    file = CampaignFile(campaign_file)
+    name = file.campaign.campaign
+    explanation = open_store(explanation_uri, EXPLANATION)
+    if explanation.attrs["campaign"] != name:
+        raise StoreError(
+            f"'{explanation_uri}' explains the campaign '{explanation.attrs['campaign']}', but '{campaign_file}' is "
+            f"'{name}'; give the two that belong together"
+        )
+    before = _record(importance_uri)
+    own: dict[str, str | Path] = {
+        "campaign_file": file.path,
+        "plots": _plots_path(file),
+        "explanation": explanation_uri,
+    }
+    inputs = {key: value for key, value in before["inputs"].items() if not key.startswith(f"{name}: ")}
+    inputs |= {f"{name}: {key}": digest(path) for key, path in own.items()}
+
+    def write(folder: Path) -> Metrics:
+        existing = None
+        if before["digest"]:
+            if digest(importance_uri) != before["digest"]:
+                raise TargetError(f"'{importance_uri}' was changed by another writer meanwhile; run aggregate again")
+            existing = open_store(importance_uri, IMPORTANCE)
+        with dask_client(settings.dask_scheduler):
+            new = campaign_importance(explanation, file.campaign, read_plots(file), settings=settings).compute()
+        _refuse_gaps(new, explanation_uri)
+        merged = merge_campaign(existing, new)
+        merged.attrs = {**new.attrs, "sources": _sources(existing, file, explanation, explanation_uri, settings)}
+        _write(merged, folder)
+        return _metrics(merged.sel(campaign=name), merged.sizes["campaign"], explanation.sizes["tile"])
+
+    return publish(importance_uri, step="aggregate", inputs=inputs, settings=settings, write=write)
+
+
+def _record(uri: str) -> dict[str, Any]:
+    """Return inputs and digest of the store as it stands, both empty where there is none."""
+    try:
+        return record(uri)
+    except MissingInputError:
+        return {"inputs": {}, "digest": ""}
+
+
+def _plots_path(file: CampaignFile) -> Path:
+    plots = file.campaign.plots
+    if isinstance(plots, VectorPlots):
+        return file.resolve(("plots", "file"), plots.file)
+    return file.resolve(("plots", "raster"), plots.raster)
+
+
+def _refuse_gaps(new: xr.Dataset, explanation_uri: str) -> None:
+    figures = new[["logit", "evidence", "sink_share"]].where(new["present"], 0.0)
+    importance = new["importance"].where(new["present"], 0.0).where(new["group_of_band"] >= 0, 0.0)
+    for name, values in figures.assign(importance=importance).data_vars.items():
+        bad = ~np.isfinite(values.transpose("plot", ...).to_numpy().reshape(new.sizes["plot"], -1)).all(axis=1)
+        if bad.any():
+            plots = [str(plot) for plot in new["plot"].to_numpy()[bad][:5]]
+            raise StoreError(
+                f"'{explanation_uri}': '{name}' is not finite in windows of the plots {plots}; run explain again"
+            )
+
+
+def _sources(
+    existing: xr.Dataset | None,
+    file: CampaignFile,
+    explanation: xr.Dataset,
+    explanation_uri: str,
+    settings: AggregateSettings,
+) -> dict[str, Any]:
+    """Where each campaign's numbers come from, by campaign id."""
+    campaign = file.campaign
+    own: dict[str, Any] = {
+        "sensor": campaign.sensor,
+        "simulated": campaign.simulated,
+        "explanation": str(local_path(explanation_uri)),
+        "explanation_digest": digest(explanation_uri),
+        "confidence": settings.confidence,
+        **{str(key): explanation.attrs[key] for key in ("quantity", "model", "model_digest", "backbone")},
+    }
+    others = {} if existing is None else existing.attrs["sources"]
+    return {**others, campaign.campaign: own}
+
+
+def _write(dataset: xr.Dataset, folder: Path) -> None:
+    chunks = {"campaign": 1, "plot": min(_CHUNK_PLOTS, dataset.sizes["plot"])}
+    sizes: dict[Any, int] = {**dataset.sizes, **chunks}
+    bare = dataset.drop_encoding().chunk(chunks)
+    encoding: dict[str, dict[str, Any]] = {
+        str(name): {"chunks": tuple(sizes[dim] for dim in bare[name].dims)} for name in bare.data_vars
+    }
+    write_store(bare, folder, IMPORTANCE, encoding={**encoding, "date": _DATE})
+    with warnings.catch_warnings():
+        # Readers of other languages ignore it; xarray.open_zarr without arguments warns where it is missing.
+        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
+        zarr.consolidate_metadata(folder)
+
+
+def _metrics(flight: xr.Dataset, campaigns: int, windows: int) -> Metrics:
+    explained = flight.isel(plot=flight["present"].to_numpy())
+    error = abs(explained["importance"].sum("band") + explained["bias"] - explained["logit"])
+    return {
+        "plots": float(explained.sizes["plot"]),
+        "plots_absent": float(flight.sizes["plot"] - explained.sizes["plot"]),
+        "windows": float(windows),
+        "campaigns": float(campaigns),
+        "identity_error": float(error.max()),
+    }

@@ -1,0 +1,228 @@
+"""The step ``tile``: ``cube.zarr`` and plots in, ``tiles.zarr`` out."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+import zarr
+from rasterio import Affine
+from rich.console import Console
+from rich.progress import track
+
+from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
+from focus_core.cubes.axes import PixelGrid, Shape2d
+from focus_core.cubes.flight import campaign_crs
+from focus_core.cubes.plots import read_plots
+from focus_core.cubes.publish import Metrics, digest, local_path, publish
+from focus_core.cubes.schema import CUBE, TILES
+from focus_core.cubes.store import open_store, quantised, write_store
+from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
+from focus_core.errors import StoreError
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSettings) -> Metrics:
+    """Cut a cube into windows, each assigned to one plot, and split them by trial block.
+
+    Parameters
+    ----------
+    campaign_file
+        Path of the campaign file: plots, window and folds.
+    cube_uri
+        The campaign's ``cube.zarr``.
+    tiles_uri
+        Target of ``tiles.zarr``.
+    settings
+        What is dropped, and the layout.
+
+    Returns
+    -------
+    Metrics
+        ``tiles`` and ``plots``, also of each fold; ``plots_without_tile``, ``plots_cut`` (partly outside the image),
+        ``dropped.guard``, ``dropped.invalid``, ``bytes`` of pixels, ``bytes_copied_again`` through overlap,
+        ``chunks_decoded``.
+
+    Raises
+    ------
+    CampaignError
+        If a plot lies outside the image, plots of two folds share a pixel, or a class has no training window.
+    StoreError
+        If the cube is another campaign's.
+    MissingInputError
+        If an input does not exist.
+    TargetError
+        If the target cannot be written.
+    """
+    file = CampaignFile(campaign_file)
+    form = file.campaign.plots
+    key, name = ("file", form.file) if isinstance(form, VectorPlots) else ("raster", form.raster)
+    plots_path = file.resolve(("plots", key), name)
+    return publish(
+        tiles_uri,
+        step="tile",
+        inputs={"campaign": digest(file.path), "plots": digest(plots_path), "cube": digest(cube_uri)},
+        settings=settings,
+        write=lambda folder: _write(folder, file, cube_uri, settings),
+    )
+
+
+def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettings) -> Metrics:
+    cube = open_store(cube_uri, CUBE)
+    _refuse_other_campaign(file, cube, cube_uri)
+    array = zarr.open_group(local_path(cube_uri), mode="r")["reflectance"]
+    valid = cube["valid"].to_numpy()
+    tiling = tile_campaign(
+        file,
+        read_plots(file),
+        _grid(file, cube),
+        valid,
+        min_valid_fraction=settings.min_valid_fraction,
+        block_px=array.chunks[1],  # type: ignore[union-attr]
+    )
+    scale = float(cube["reflectance"].encoding["scale_factor"])
+    dataset = _layout(file, cube, tiling, settings)
+    size, bands = file.campaign.window.size_px, cube.sizes["band"]
+    shard = min(settings.tiles_per_shard, len(tiling.tiles))
+    encoding = {
+        "reflectance": {
+            **quantised(scale),
+            "chunks": (1, bands, size, size),
+            "shards": (shard, bands, size, size),
+        }
+    }
+    write_store(dataset, folder, TILES, encoding=encoding, compute=False)
+    group = zarr.open_group(folder, mode="r+")
+    reader, statistics = BlockReader(array), BandStatistics(bands)
+    parts = _in_shards(read_tiles(tiling, reader, valid, statistics), shard)
+    console = Console(stderr=True)
+    start = 0
+    for part in track(
+        parts,
+        f"tile {file.campaign.campaign}",
+        total=-(-len(tiling.tiles) // shard),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ):
+        group["reflectance"][start : start + len(part)] = part  # type: ignore[index]
+        start += len(part)
+    mean, std = statistics.mean_and_std(scale)
+    group["band_mean"][:], group["band_std"][:] = mean, std  # type: ignore[index]
+    _LOGGER.info("%s: %d tiles of %d plots", file.campaign.campaign, len(tiling.tiles), len(tiling.plots))
+    return {**dataset.attrs["summary"], "chunks_decoded": float(reader.decoded)}
+
+
+def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, cube_uri: str) -> None:
+    for key in ("campaign", "quantity"):
+        wanted, found = getattr(file.campaign, key), cube.attrs[key]
+        if wanted != found:
+            raise StoreError(f"'{cube_uri}': {key} '{found}', but {file.path.name} says '{wanted}'; run ingest again")
+
+
+def _grid(file: CampaignFile, cube: xr.Dataset) -> PixelGrid:
+    crs = campaign_crs(file)
+    transform = Affine.from_gdal(*(float(part) for part in cube["spatial_ref"].attrs["GeoTransform"].split()))
+    return PixelGrid(Shape2d(rows=cube.sizes["y"], cols=cube.sizes["x"]), transform, crs)
+
+
+def _layout(file: CampaignFile, cube: xr.Dataset, tiling: Tiling, settings: TileSettings) -> xr.Dataset:
+    """Return the whole store but for the pixels and their statistics."""
+    campaign, tiles = file.campaign, tiling.tiles
+    size, bands = campaign.window.size_px, cube.sizes["band"]
+    text = np.dtypes.StringDType()
+    crs = campaign_crs(file)
+    pixels = da.full(
+        (len(tiles), bands, size, size), np.nan, dtype=np.float32, chunks=(settings.tiles_per_shard, -1, -1, -1)
+    )
+    return xr.Dataset(
+        {
+            "reflectance": (("tile", "band", "ty", "tx"), pixels, {"long_name": campaign.quantity}),
+            "band_mean": ("band", np.zeros(bands)),
+            "band_std": ("band", np.ones(bands)),
+        },
+        coords={
+            "wavelength": cube["wavelength"].variable.compute(),  # not lazy: only pixels are filled later
+            "fwhm": cube["fwhm"].variable.compute(),
+            "good_band": cube["good_band"].variable.compute(),
+            "row": ("tile", np.array([item.window.row for item in tiles], dtype=np.int64)),
+            "col": ("tile", np.array([item.window.col for item in tiles], dtype=np.int64)),
+            "plot": ("tile", np.array([item.plot.plot for item in tiles], dtype=text)),
+            "label": ("tile", np.array([item.plot.label for item in tiles], dtype=np.int64)),
+            "fold": ("tile", np.array([item.plot.fold for item in tiles], dtype=text)),
+            "valid_fraction": ("tile", np.array([item.valid_fraction for item in tiles])),
+            "coverage": ("tile", np.array([item.coverage for item in tiles])),
+        },
+        attrs={
+            "campaign": campaign.campaign,
+            "date": campaign.date.isoformat(),
+            "quantity": campaign.quantity,
+            "simulated": campaign.simulated,
+            "classes": list(campaign.classes),
+            "reference_class": campaign.reference_class or "",
+            "groups": {group.name: [group.lo_nm, group.hi_nm] for group in campaign.wavelength_groups.groups},
+            "input_px": campaign.window.input_px,
+            "transform": [float(value) for value in tuple(_grid(file, cube).transform)[:6]],
+            "crs": "" if crs is None else crs.to_wkt(),
+            "summary": _summary(tiling, size, bands),
+        },
+    )
+
+
+def _summary(tiling: Tiling, size: int, bands: int) -> Metrics:
+    kept = {item.plot.plot for item in tiling.tiles}
+    summary: dict[str, float] = {"tiles": len(tiling.tiles), "plots": len(kept)}
+    for fold in FOLDS:
+        of_fold = [item for item in tiling.tiles if item.plot.fold == fold]
+        summary[f"tiles.{fold}"] = len(of_fold)
+        summary[f"plots.{fold}"] = len({item.plot.plot for item in of_fold})
+    spectrum = bands * np.dtype(np.int16).itemsize
+    copied = len(tiling.tiles) * size * size
+    summary |= {
+        "plots_without_tile": len(tiling.plots) - len(kept),
+        "plots_cut": sum(plot.cut for plot in tiling.plots),
+        "dropped.guard": tiling.dropped.guard,
+        "dropped.invalid": tiling.dropped.invalid,
+        "bytes": copied * spectrum,
+        "bytes_copied_again": (copied - _distinct_pixels(tiling)) * spectrum,
+    }
+    return {name: float(value) for name, value in summary.items()}
+
+
+def _distinct_pixels(tiling: Tiling) -> int:
+    """Pixels in at least one window, windows of different plots counted apart since they are masked apart."""
+    total = 0
+    for plot in tiling.plots:
+        boxes = [item.window.box for item in tiling.tiles if item.plot is plot]
+        if boxes:
+            top, left = min(box.row for box in boxes), min(box.col for box in boxes)
+            bottom, right = max(box.row + box.rows for box in boxes), max(box.col + box.cols for box in boxes)
+            seen = np.zeros((bottom - top, right - left), dtype=np.bool_)
+            for box in boxes:
+                seen[box.row - top : box.row - top + box.rows, box.col - left : box.col - left + box.cols] = True
+            total += int(seen.sum())
+    return total
+
+
+def _in_shards(parts: Iterator[npt.NDArray[np.int16]], length: int) -> Iterator[npt.NDArray[np.int16]]:
+    """Regroup tiles so that each piece is one shard: two writers never meet in a file."""
+    held: list[npt.NDArray[Any]] = []
+    count = 0
+    for part in parts:
+        held.append(part)
+        count += len(part)
+        if count >= length:
+            joined = np.concatenate(held)
+            whole = len(joined) // length * length
+            for start in range(0, whole, length):
+                yield joined[start : start + length]
+            held, count = [joined[whole:]], len(joined) - whole
+    if count:
+        yield np.concatenate(held)

@@ -1,0 +1,1 @@
+"""The steps as Kubeflow pipelines, and what compiles and runs them."""

@@ -1,0 +1,166 @@
+"""MATLAB and GeoTIFF files, and how formats are told apart."""
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import rasterio
+import scipy.io
+from rasterio.crs import CRS
+
+from focus_core.cubes.readers import open_layer, open_raw
+from focus_core.errors import CubeError
+from tests.focus_core.cubes.small_campaign import TRANSFORM, write_envi
+
+
+def write_tiff(path: Path, cube: np.ndarray, tags: list[dict[str, str]] | None = None, **profile: object) -> Path:
+    options = {"crs": CRS.from_epsg(32633), "transform": TRANSFORM} | profile
+    with rasterio.open(
+        path, "w", driver="GTiff", height=cube.shape[1], width=cube.shape[2], count=len(cube), dtype=cube.dtype, **options
+    ) as file:  # fmt: skip
+        file.write(cube)
+        for band, tag in enumerate(tags or [], start=1):
+            file.update_tags(band, **tag)
+    return path
+
+
+def test_matlab_array_turns_to_band_y_x(tmp_path: Path) -> None:
+    cube = np.arange(3 * 4 * 5, dtype=np.int16).reshape(3, 4, 5)
+    scipy.io.savemat(tmp_path / "c.mat", {"scene": cube, "note": "text", "plane": cube[0]})
+    found = open_raw(tmp_path / "c.mat")
+    np.testing.assert_array_equal(found.data.compute(), cube.transpose(2, 0, 1))
+    assert found.wavelength is None
+
+
+def test_matlab_variable_must_be_clear(tmp_path: Path) -> None:
+    cube = np.ones((3, 4, 5))
+    scipy.io.savemat(tmp_path / "c.mat", {"a": cube, "b": 2 * cube})
+    with pytest.raises(CubeError, match=r"found: a \(3, 4, 5\), b \(3, 4, 5\); name the 'variable'"):
+        open_raw(tmp_path / "c.mat")
+    assert open_raw(tmp_path / "c.mat", variable="b").data.max().compute() == 2
+    with pytest.raises(CubeError, match="no numeric array 'c' of 3 dimensions"):
+        open_raw(tmp_path / "c.mat", variable="c")
+
+
+def test_a_cut_matlab_file_is_refused(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "c.mat"
+    scipy.io.savemat(path, {"a": rng.random((9, 9, 9))}, do_compression=True)
+    path.write_bytes(path.read_bytes()[:2000])
+    with pytest.raises(CubeError, match="cannot be read as a MATLAB file"):
+        open_raw(path)
+
+
+def test_a_matlab_file_that_promises_too_much_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.mat"
+    scipy.io.savemat(path, {"a": np.zeros((2, 2, 2))})
+    content = bytearray(path.read_bytes())
+    at = content.index(np.array([2, 2, 2], "<i4").tobytes())
+    content[at : at + 12] = np.array([60_000, 60_000, 500], "<i4").tobytes()
+    path.write_bytes(bytes(content))
+    with pytest.raises(CubeError, match="cannot fit in a file of this size"):
+        open_raw(path)
+
+
+def test_geotiff_tags_of_every_band(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cube = rng.integers(0, 9999, (3, 300, 5)).astype(np.int16)
+    tags = [
+        {"wavelength": f"{nm}", "wavelength_units": "Nanometers", "fwhm": "7", "bbl": f"{good}"}
+        for nm, good in ((500, 1), (600, 0), (550, 1))
+    ]
+    path = write_tiff(tmp_path / "c.tif", cube, tags, nodata=-32768)
+    with rasterio.open(path, "r+") as file:
+        file.scales, file.offsets = (1e-4,) * 3, (0.01,) * 3
+    found = open_raw(path)
+    np.testing.assert_array_equal(found.data.compute(), cube)
+    np.testing.assert_array_equal(found.data[:, 250:300, 1:3].compute(), cube[:, 250:300, 1:3])
+    np.testing.assert_array_equal(found.data[:, [2, 270], :].compute(), cube[:, [2, 270], :])
+    assert found.wavelength is not None
+    assert found.wavelength.tolist() == [500, 600, 550]
+    assert found.good_band is not None
+    assert found.good_band.tolist() == [True, False, True]
+    assert found.gain is not None
+    assert found.gain.tolist() == [1e-4] * 3
+    assert found.offset is not None
+    assert found.offset.tolist() == [0.01] * 3
+    assert (found.fill, found.wavelength_units, found.crs.to_epsg()) == (-32768, "Nanometers", 32633)
+    assert found.transform == TRANSFORM
+
+
+def test_geotiff_tags_on_some_bands_only_are_refused(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "c.tif", np.ones((3, 4, 4), np.int16), [{"wavelength": "500"}, {}, {"wavelength": "x"}])
+    with pytest.raises(CubeError, match=r"band tag 'wavelength' is missing on bands \[2\]"):
+        open_raw(path)
+
+
+def test_a_cut_geotiff_is_refused(tmp_path: Path) -> None:
+    path = write_tiff(tmp_path / "c.tif", np.ones((3, 90, 90), np.int16))
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CubeError, match="cannot be read as GeoTIFF"):
+        open_raw(path).data.compute()
+
+
+def test_formats_are_told_by_content(tmp_path: Path) -> None:
+    cube = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
+    named_wrong = write_tiff(tmp_path / "tiff.bsq", cube)
+    np.testing.assert_array_equal(open_raw(named_wrong).data.compute(), cube)
+    envi = write_envi(tmp_path / "envi.tif", cube)
+    np.testing.assert_array_equal(open_raw(envi).data.compute(), cube)
+    with h5py.File(tmp_path / "v73.mat", "w") as file:
+        file["a"] = cube
+    with pytest.raises(CubeError, match=r"HDF5 files \(also MATLAB 7\.3\) are not read yet"):
+        open_raw(tmp_path / "v73.mat")
+    (tmp_path / "noise.bin").write_bytes(b"\1\2\3")
+    with pytest.raises(CubeError, match="neither GeoTIFF nor MATLAB"):
+        open_raw(tmp_path / "noise.bin")
+    (tmp_path / "arc.hdr").write_text("BYTEORDER I\nLAYOUT BIL\n")
+    (tmp_path / "arc.bil").write_bytes(b"\1\2\3")
+    with pytest.raises(CubeError, match="no ENVI header lies beside it"):
+        open_raw(tmp_path / "arc.bil")
+
+
+def test_layers_hold_one_plane(tmp_path: Path) -> None:
+    plane = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    scipy.io.savemat(tmp_path / "gt.mat", {"gt": plane})
+    np.testing.assert_array_equal(open_layer(tmp_path / "gt.mat").values, plane)
+    path = write_tiff(tmp_path / "gt.tif", plane[None], nodata=7)
+    assert (open_layer(path).values == np.where(plane == 7, 0, plane)).all()
+    with pytest.raises(CubeError, match="expected one band, found 2"):
+        open_layer(write_tiff(tmp_path / "two.tif", np.ones((2, 3, 4), np.uint8)))
+
+
+def test_real_salinas_agrees_with_scipy(real_data: Path) -> None:
+    path = real_data / "salinasA" / "SalinasA.mat"
+    found = open_raw(path).data.compute()
+    assert found.shape == (224, 83, 86)
+    np.testing.assert_array_equal(found, scipy.io.loadmat(path)["salinasA"].transpose(2, 0, 1))
+    labels = open_layer(real_data / "salinasA" / "SalinasA_gt.mat").values
+    assert np.unique(labels).tolist() == [0, 1, 10, 11, 12, 13, 14]
+
+
+def test_real_enmap_agrees_with_rasterio(real_data: Path) -> None:
+    for path in sorted((real_data / "enmap_potsdam_tiles" / "images").glob("*.tif"))[:3]:
+        found = open_raw(path)
+        with rasterio.open(path) as file:
+            np.testing.assert_array_equal(found.data.compute(), file.read())
+            assert found.transform == file.transform
+            assert found.fill == file.nodata
+            assert found.gain is not None
+            assert found.gain.tolist() == list(file.scales)
+
+
+def test_every_real_file_is_read_or_refused_with_its_name(real_data: Path) -> None:
+    read, refused = [], []
+    for path in sorted(real_data.rglob("*")):
+        if not path.is_file() or path.suffix in {".md", ".csv", ".txt", ".json", ".geojson", ".xml"}:
+            continue
+        try:
+            open_raw(path)
+            read.append(path.name)
+        except (CubeError, FileNotFoundError) as error:
+            assert path.stem.split(".")[0] in str(error), path  # noqa: PT017
+            refused.append(path.name)
+    assert {"SalinasA.mat", "envi", "darkReference", "history_tiff_named_bsq.bsq"} <= set(read)
+    assert {"ex.h5", "arcgis.hdr", "darkReference2.hdr", "kmeans_training_5.raw", "speclib.sli"} <= set(refused)

@@ -1,0 +1,167 @@
+import json
+import multiprocessing
+
+import numpy as np
+import pytest
+import rioxarray  # noqa: F401 - registers the accessor that reads the CRS
+import xarray as xr
+from tests.focus_core.aggregation.small_field import explanation, plot_ids, publish_store, write_flight
+
+from focus_core.config import AggregateSettings
+from focus_core.cubes.publish import digest, record, verify
+from focus_core.cubes.schema import EXPLANATION
+from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError
+from focus_core.steps.aggregate import aggregate
+
+SETTINGS = AggregateSettings(tiles_per_chunk=8)
+
+
+def run(flight, target, settings=SETTINGS):
+    return aggregate(flight.file, flight.uri("explanation.zarr"), str(target), settings=settings)
+
+
+def raw(target, campaign):
+    store = xr.open_zarr(target, mask_and_scale=False).sel(campaign=[campaign])
+    return {name: store[name].to_numpy() for name in store.data_vars}
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "importance.zarr"
+
+
+def test_the_store_adds_up_to_the_logit_by_itself_and_opens_with_units_and_crs(tmp_path, target):
+    metrics = run(write_flight(tmp_path), target)
+    store = xr.open_zarr(target)
+    error = abs(store["importance"].sum("band") + store["bias"] - store["logit"]).max()
+    assert float(error) < 1e-4
+    assert metrics["identity_error"] == pytest.approx(float(error))
+    assert metrics["plots"] == 12
+    assert store["wavelength"].attrs["units"] == "nm"
+    assert store["wavelength"].attrs["standard_name"] == "radiation_wavelength"
+    assert store["area_m2"].attrs["units"] == "m2"
+    assert store.rio.crs.to_epsg() == 32633
+    assert store.attrs["sources"]["flight_1"]["model"] == "models:/focus@champion"
+
+
+def test_a_second_flight_leaves_the_first_bit_equal(tmp_path, target):
+    run(write_flight(tmp_path), target)
+    before = raw(target, "flight_1")
+    later = write_flight(tmp_path, "flight_2", ids=plot_ids(13)[1:], seed=4, date="2026-07-01")
+    metrics = run(later, target)
+    assert (metrics["campaigns"], metrics["plots"], metrics["plots_absent"]) == (2, 12, 1)
+    after = raw(target, "flight_1")
+    for name, values in before.items():
+        kept = after[name][:, :12]
+        same = (kept == values).all() if values.dtype.kind == "T" else kept.tobytes() == values.tobytes()
+        assert same, name
+    store = xr.open_zarr(target)
+    assert store["present"].sel(plot="P01").to_numpy().tolist() == [True, False]
+    assert store["present"].sel(plot="P13").to_numpy().tolist() == [False, True]
+    assert sorted(store.attrs["sources"]) == ["flight_1", "flight_2"]
+    verify(target)
+
+
+def test_the_same_flight_again_is_not_computed_again(tmp_path, target):
+    first, second = write_flight(tmp_path), write_flight(tmp_path, "flight_2", date="2026-07-01")
+    run(first, target)
+    metrics = run(second, target)
+    written = (target / "zarr.json").stat().st_mtime_ns
+    assert run(second, target) == metrics
+    run(first, target)
+    assert (target / "zarr.json").stat().st_mtime_ns == written
+
+
+def test_a_changed_explanation_replaces_the_flight(tmp_path, target):
+    flight = write_flight(tmp_path)
+    run(flight, target)
+    before = raw(target, "flight_1")["importance"]
+    folder = tmp_path / "again"
+    folder.mkdir()
+    run(write_flight(folder, seed=8), target)
+    assert not np.array_equal(raw(target, "flight_1")["importance"], before, equal_nan=True)
+    assert set(record(target)["inputs"]) == {f"flight_1: {key}" for key in ("campaign_file", "explanation", "plots")}
+
+
+def test_both_orders_of_arrival_give_the_same_store(tmp_path, target):
+    flights = [write_flight(tmp_path), write_flight(tmp_path, "flight_2", seed=4, date="2026-07-01")]
+    other = tmp_path / "other.zarr"
+    for flight, back in zip(flights, reversed(flights), strict=True):
+        run(flight, target)
+        run(back, other)
+    xr.testing.assert_identical(
+        xr.open_zarr(target).drop_attrs(deep=False).compute(), xr.open_zarr(other).drop_attrs(deep=False).compute()
+    )
+
+
+def test_the_wrong_campaign_is_refused_and_leaves_nothing(tmp_path, target):
+    first, second = write_flight(tmp_path), write_flight(tmp_path, "flight_2")
+    with pytest.raises(StoreError, match="explains the campaign 'flight_2'.*is 'flight_1'"):
+        aggregate(first.file, second.uri("explanation.zarr"), str(target), settings=SETTINGS)
+    assert not target.exists()
+
+
+def test_numbers_that_are_not_finite_are_refused_by_plot_and_leave_the_store_as_it_was(tmp_path, target):
+    run(write_flight(tmp_path), target)
+    before = digest(target)
+    broken = explanation("flight_2")
+    broken["evidence"].values[broken["plot"].to_numpy() == "P07"] = np.nan
+    flight = write_flight(tmp_path, "flight_2", date="2026-07-01")
+    publish_store(tmp_path / "broken.zarr", broken, EXPLANATION)
+    with pytest.raises(StoreError, match=r"'evidence' is not finite in windows of the plots \['P07'\]"):
+        aggregate(flight.file, str(tmp_path / "broken.zarr"), str(target), settings=SETTINGS)
+    assert digest(target) == before
+    verify(target)
+
+
+def test_a_plot_that_the_campaign_file_does_not_name_is_refused(tmp_path, target):
+    flight = write_flight(tmp_path, ids=plot_ids(11))
+    publish_store(tmp_path / "more.zarr", explanation(), EXPLANATION)
+    with pytest.raises(StoreError, match=r"does not name: \['P12'\]"):
+        aggregate(flight.file, str(tmp_path / "more.zarr"), str(target), settings=SETTINGS)
+    assert not target.exists()
+
+
+def test_missing_inputs_are_named(tmp_path, target):
+    flight = write_flight(tmp_path)
+    with pytest.raises(MissingInputError, match=r"nothing\.zarr.*explanation\.zarr"):
+        aggregate(flight.file, str(tmp_path / "nothing.zarr"), str(target), settings=SETTINGS)
+    (tmp_path / "flight_1.gpkg").unlink()
+    with pytest.raises((MissingInputError, CampaignError), match=r"plots\.file"):
+        run(flight, target)
+
+
+def test_a_scheduler_that_does_not_answer_is_a_clear_error(tmp_path, target):
+    settings = AggregateSettings(dask_scheduler="nowhere://127.0.0.1:1")
+    with pytest.raises(SettingsError, match="no Dask scheduler answers at 'nowhere://127.0.0.1:1'"):
+        run(write_flight(tmp_path), target, settings)
+    assert not target.exists()
+
+
+def test_a_cluster_writes_the_same_bytes_as_threads(tmp_path, target):
+    from distributed import LocalCluster
+
+    flight, other = write_flight(tmp_path), tmp_path / "cluster.zarr"
+    run(flight, target)
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+        settings = SETTINGS.model_copy(update={"dask_scheduler": cluster.scheduler_address})
+        run(flight, other, settings)
+    assert digest(other) == digest(target)
+
+
+def _run_in_process(arguments):
+    flight, target = arguments
+    try:
+        run(flight, target)
+    except OSError as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.services
+def test_two_writers_at_once_never_lose_a_flight_silently(tmp_path, target):
+    flights = [write_flight(tmp_path, f"flight_{n}", seed=n, date=f"2026-0{n}-01") for n in (1, 2)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        refused = pool.map(_run_in_process, [(flight, target) for flight in flights])
+    published = json.loads((target / "zarr.json").read_text())["attributes"]["sources"]
+    assert len(published) + sum(bool(message) for message in refused) == 2
