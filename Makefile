@@ -52,17 +52,19 @@ $(UV_READY):
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
 	touch $@
 
+# Bytecode is compiled here: each task of a pipeline is a process of its own, and would compile torch again where
+# Python may not write beside its packages.
 $(READY): pyproject.toml $(LOCKS) | $(UV_READY)
 	$(SAY)
 	$(UV_ENV)
 	started=$$SECONDS
 	if [ -z "$(TORCH_INDEX)" ]; then
 		say "set-up: installing the locked packages (about 7 GB with torch's default build)"
-		$(BIN)/uv pip sync --require-hashes $(LOCKS)
+		$(BIN)/uv pip sync --compile-bytecode --require-hashes $(LOCKS)
 	else
 		say "set-up: installing the locked packages, then torch and torchvision from TORCH_INDEX"
-		$(BIN)/uv pip sync --require-hashes requirements/base.txt
-		$(BIN)/uv pip install --no-deps --default-index "$(TORCH_INDEX)" $$(grep -oE '^torch(vision)?==[0-9.]+' requirements/torch.txt)
+		$(BIN)/uv pip sync --compile-bytecode --require-hashes requirements/base.txt
+		$(BIN)/uv pip install --compile-bytecode --no-deps --default-index "$(TORCH_INDEX)" $$(grep -oE '^torch(vision)?==[0-9.]+' requirements/torch.txt)
 	fi
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	say "set-up: importing timm, which needs torch and torchvision of one build"

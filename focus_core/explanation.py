@@ -26,7 +26,8 @@ _DIMS = {
     "importance": ("tile", "cls", "group"),
     "sink_share": ("tile", "cls", "group"),
     "token_share": ("tile", "cls", "group"),
-    "background_share": ("tile", "cls", "group"),
+    "prefix_attention": ("tile", "cls", "group"),
+    "background_attention": ("tile", "cls", "group"),
     "logit": ("tile", "cls"),
     "probability": ("tile", "cls"),
     "saliency": ("tile", "cls", "group", "py", "px"),
@@ -84,7 +85,9 @@ def explain_batches(
         values = {name: (dims, getattr(explanation, name).numpy()) for name, dims in _DIMS.items()}
         chosen = tiles.isel(tile=part)
         coords: dict[str, Any] = {name: ("tile", chosen[name].to_numpy()) for name in _TILE_COORDS}
-        yield xr.Dataset(values, coords={**coords, **_model_coords(model), "fwhm": tiles["fwhm"]}).assign(bias=("cls", model.bias.detach().numpy()))
+        yield xr.Dataset(values, coords={**coords, **_model_coords(model), "fwhm": tiles["fwhm"]}).assign(
+            bias=("cls", model.bias.detach().numpy())
+        )
 
 
 def explain_tiles(
@@ -116,7 +119,7 @@ def write_explanation(
             write_store(batch.assign_attrs(attrs), folder, EXPLANATION, encoding=encoding)
         else:
             fixed = [name for name in batch.variables if not _per_tile(batch, name)]
-            batch.drop_vars(fixed).to_zarr(folder, append_dim="tile", consolidated=False)
+            batch.drop_vars(fixed).assign_attrs(attrs).to_zarr(folder, append_dim="tile", consolidated=False)
 
 
 def _per_tile(batch: xr.Dataset, name: Any) -> bool:

@@ -48,7 +48,7 @@ def campaign_importance(
     campaign
         The flight.
     plots
-        As of `read_plots`: index of ids; columns ``label, fold, geometry``. A plot without windows is kept, not ``present``.
+        As of `read_plots`: index of ids; columns ``label, fold, geometry``. One without windows is not ``present``.
     settings
         Size of a task and level of the intervals.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Sequence
 from typing import Annotated
@@ -32,12 +31,12 @@ def _run_step(
     json_path: str | None,
 ) -> None:
     from focus_core import config
+    from focus_core.steps.run import load_step
 
     kind = getattr(config, f"{verb.capitalize()}Settings")
     settings = read_settings(kind, settings_file, assignments or [])
-    step = getattr(importlib.import_module(f"focus_core.steps.{verb}"), verb)
     started = time.perf_counter()
-    metrics = step(*uris, settings=settings)
+    metrics = load_step(verb)(*uris, settings=settings)
     seconds = time.perf_counter() - started
     emit(f"focus {verb}: {seconds:.1f} s", {name: [value] for name, value in metrics.items()}, json_path)
 

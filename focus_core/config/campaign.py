@@ -186,9 +186,7 @@ class Campaign(Settings):
 
     @field_validator("groups")
     @classmethod
-    def _groups_parse(
-        cls, value: str | dict[str, tuple[float, float]]
-    ) -> str | dict[str, tuple[float, float]]:
+    def _groups_parse(cls, value: str | dict[str, tuple[float, float]]) -> str | dict[str, tuple[float, float]]:
         parse_groups(value)
         return value
 
@@ -206,9 +204,7 @@ class Campaign(Settings):
             named["plots.values"] = set(self.plots.values.values())
         for key, names in named.items():
             if names - known:
-                raise ValueError(
-                    f"'{key}' names {sorted(names - known)}, not among the classes {self.classes}"
-                )
+                raise ValueError(f"'{key}' names {sorted(names - known)}, not among the classes {self.classes}")
         return self
 
     @property

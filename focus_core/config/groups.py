@@ -40,8 +40,7 @@ class WavelengthGroup:
         """Refuse an empty or reversed range."""
         if not 0.0 < self.lo_nm < self.hi_nm:
             raise SettingsError(
-                f"wavelength group '{self.name}' runs from {self.lo_nm} to {self.hi_nm} nm; "
-                "give 0 < low < high in nm"
+                f"wavelength group '{self.name}' runs from {self.lo_nm} to {self.hi_nm} nm; give 0 < low < high in nm"
             )
 
 
@@ -83,9 +82,7 @@ class WavelengthGroups:
         """Upper edge ``(group,)`` in nm, exclusive."""
         return np.array([group.hi_nm for group in self.groups], dtype=np.float64)
 
-    def of_bands(
-        self, wavelength: npt.NDArray[np.float64], good_band: npt.NDArray[np.bool_]
-    ) -> npt.NDArray[np.int64]:
+    def of_bands(self, wavelength: npt.NDArray[np.float64], good_band: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
         """Return the group index of each band; ``OUTSIDE`` (-1) where it has none or is bad.
 
         Parameters

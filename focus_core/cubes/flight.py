@@ -122,7 +122,7 @@ def campaign_crs(file: CampaignFile) -> Any:
     text = file.campaign.crs
     try:
         return None if text is None else CRS.from_user_input(text)
-    except CRSError as error:
+    except (CRSError, ValueError) as error:
         raise file.error(("crs",), f"'{text}' is no CRS ({error}); write one such as EPSG:32633") from error
 
 

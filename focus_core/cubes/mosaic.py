@@ -1,6 +1,6 @@
 """Several files of one flight on one grid, lazily.
 
-Knows positions only; where files overlap, the one that the campaign names first counts.
+Knows positions only; where files overlap, the one that the campaign names first counts, wherever it measured.
 """
 
 from __future__ import annotations
@@ -86,11 +86,7 @@ def _block(parts: Sequence[Part], box: PixelBox) -> Any:
         if common is None:
             continue
         source, target = common.within(part.box), common.within(box)
-        values = part.data[:, source.slices[0], source.slices[1]]
-        if common == box:
-            pieces.append((values, target))
-            break
-        pieces.append((values, target))
+        pieces.append((part.data[:, source.slices[0], source.slices[1]], target))
     if len(pieces) == 1 and pieces[0][1] == PixelBox(0, 0, box.rows, box.cols):
         return pieces[0][0].rechunk(-1)
     shape = (parts[0].data.shape[0], box.rows, box.cols)

@@ -51,8 +51,8 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
         ``balanced_accuracy`` with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``; per class with reference bands
         the scores of `band_scores`, e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``,
         ``spatial_ap``, ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
-        ``background_share``, ``collapse`` (1 where prompts look at class, register and background tokens more than
-        twice as often as uniform attention). What does not apply is absent.
+        ``prefix_attention``, ``background_attention``, ``collapse`` (1 where prompts look at class and register tokens
+        more than twice as often as uniform attention). What does not apply is absent.
     """
     plots = of_plots(explanation)
     found = {
@@ -137,10 +137,11 @@ def _mask_of_tiles(mask: np.ndarray, tiles: xr.Dataset, model: Focus) -> Float[n
 
 def _attention(model: Focus, explanation: xr.Dataset) -> Metrics:
     layout = model.layout
-    shares = {name: float(explanation[name].mean()) for name in ("sink_share", "token_share", "background_share")}
+    names = ("sink_share", "token_share", "prefix_attention", "background_attention")
+    shares = {name: float(explanation[name].mean()) for name in names}
     uniform = layout.prefix / (layout.prefix + layout.patches)
     return {
         **shares,
-        "token_share_uniform": uniform,
-        "collapse": float(has_collapse(shares["token_share"], uniform)),
+        "prefix_attention_uniform": uniform,
+        "collapse": float(has_collapse(shares["prefix_attention"], uniform)),
     }

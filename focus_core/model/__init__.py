@@ -1,7 +1,7 @@
 """The FOCUS model: front end, frozen backbone, prompts, sink and read-out; never loads xarray."""
 
 from focus_core.model.backbone import Context, layout_of
-from focus_core.model.focus import Explanation, Focus, Reading
+from focus_core.model.focus import Explanation, Focus, Reading, Trace
 from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
 from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, read_spec
 from focus_core.model.weights import (
@@ -28,6 +28,7 @@ __all__ = [
     "GroupRange",
     "ModelSpec",
     "Reading",
+    "Trace",
     "layout_of",
     "load_backbone",
     "load_model",

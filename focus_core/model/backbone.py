@@ -6,7 +6,7 @@ Everything about the token grid is read from the timm model; an unsupported mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -62,17 +62,23 @@ def layout_of(model: nn.Module) -> TokenLayout:
     ------
     ModelError
         If read-only rows would not reproduce the model's own tokens: other block or attention classes,
-        positions added inside the blocks, tokens dropped on the way, or no class token.
+        positions added inside the blocks, tokens dropped on the way, no class token; or if what attention mixed is
+        gated or normalised before it is added, so that it is no sum over patches.
     """
     if type(model) is not VisionTransformer:  # a subclass may add tokens or positions of its own
         raise ModelError(f"backbone {type(model).__name__} is not supported; give a timm VisionTransformer")
     vit: VisionTransformer = model
     for index, block in enumerate(vit.blocks):
-        attention = getattr(block, "attn", None)
+        attention: Any = getattr(block, "attn", None)
         if type(block) is not Block or type(attention) is not Attention:
             raise ModelError(
                 f"backbone block {index} is a {type(block).__name__} with {type(attention).__name__}; "
                 "read-only rows are defined for timm's plain Block with Attention"
+            )
+        if attention.gate is not None or not isinstance(attention.norm, nn.Identity):
+            raise ModelError(
+                f"backbone block {index} gates or normalises what its attention mixed, so that a patch's share of it "
+                "is not defined; choose a backbone without"
             )
     if not isinstance(vit.patch_drop, nn.Identity):
         raise ModelError("the backbone drops patches; build it with patch_drop_rate=0")
@@ -131,12 +137,26 @@ def step(
         weights = torch.cat([weights, offset], dim=-1).softmax(dim=-1)
         weights, sink_share = weights[..., :-1], weights[..., -1]
     mixed = torch.matmul(weights, values).transpose(1, 2).flatten(2)
-    mixed = attention.norm(mixed)
-    if attention.gate is not None:
-        mixed = mixed * attention.gate(normed).sigmoid()
     rows = rows + block.ls1(attention.proj(mixed))
     rows = rows + block.ls2(block.mlp(block.norm2(rows)))
     return RowStep(rows, weights, sink_share)
+
+
+def pull(
+    block: Block,
+    attention: Float[Tensor, "image head row token"],
+    values: Float[Tensor, "image head token head_dim"],
+    direction: Float[Tensor, "image row dim"],
+) -> Float[Tensor, "image row token"]:
+    """Return what each token added to the rows along a direction, in one block's attention.
+
+    The attention's output is a sum over tokens of weight times projected value; weights alone would count a token
+    that is looked at and says nothing (Kobayashi et al., EMNLP 2020).
+    """
+    if not isinstance(block.ls1, nn.Identity):
+        direction = direction * block.ls1.gamma
+    heads = torch.matmul(direction, block.attn.proj.weight).unflatten(-1, (attention.shape[1], -1)).transpose(1, 2)
+    return (attention * torch.matmul(heads, values.transpose(-2, -1))).sum(dim=1)
 
 
 def _query(attention: Attention, normed: Float[Tensor, "image row dim"]) -> Float[Tensor, "image head row head_dim"]:

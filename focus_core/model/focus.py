@@ -11,13 +11,15 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
-from focus_core.model.backbone import Context, encode, freeze, layout_of, step
+from focus_core.model.backbone import Context, RowStep, encode, freeze, layout_of, pull, step
 from focus_core.model.frontend import FrontEnd
 from focus_core.model.spec import ModelSpec
+
+_SMALLEST = 1e-9
 
 
 class Reading(NamedTuple):
@@ -27,8 +29,15 @@ class Reading(NamedTuple):
     """Contribution of each group to each class's logit, before any constant is removed."""
     sink_share: Float[Tensor, "batch cls group"]
     """Attention on the sink in the last block, mean over heads."""
+
+
+class Trace(NamedTuple):
+    """Where the class rows looked, and what each token said, in each prompted block."""
+
     attention: Float[Tensor, "block batch cls group token"]
-    """Raw attention on the ViT's tokens in each prompted block, mean over heads."""
+    """Raw attention, mean over heads; sums to 1 less the sink's share."""
+    pull: Float[Tensor, "block batch cls group token"]
+    """What the token added to the class's score through the block's attention, to first order."""
 
 
 class Explanation(NamedTuple):
@@ -42,11 +51,13 @@ class Explanation(NamedTuple):
     probability: Float[Tensor, "batch cls"]
     sink_share: Float[Tensor, "batch cls group"]
     token_share: Float[Tensor, "batch cls group"]
-    """Share of the read-out attention, the sink left out, borne by class and register tokens."""
-    saliency: Float[Tensor, "batch cls group py px"]
-    """``importance`` spread over patches by the read-out attention; sums to ``importance``."""
-    background_share: Float[Tensor, "batch cls group"]
+    """Share of the pull, in absolute value, that came through class and register tokens and so has no place."""
+    prefix_attention: Float[Tensor, "batch cls group"]
+    """Share of the read-out attention, the sink left out, on class and register tokens."""
+    background_attention: Float[Tensor, "batch cls group"]
     """Share of the read-out attention, the sink left out, on patches outside the plot."""
+    saliency: Float[Tensor, "batch cls group py px"]
+    """``importance`` spread over patches by their pull at the read-out blocks; sums to ``importance``."""
 
 
 class Focus(nn.Module):
@@ -126,21 +137,35 @@ class Focus(nn.Module):
 
     def read(self, context: Context) -> Reading:
         """Let the class rows read a frozen forward pass; the only part that training differentiates."""
-        groups, classes = self.spec_shape
-        batch = context.entry.shape[0] // groups
-        rows = context.entry[:, None].expand(-1, classes, -1)
-        attentions: list[Tensor] = []
-        for index, block in enumerate(self.vit.blocks[self.first_prompted :]):
-            rows = rows + self._per_image(self.prompts[index], batch)
-            sink = None if self.sink_keys is None else self._per_image(self.sink_keys[index], batch)
-            rows, attention, sink_share = step(block, rows, context.keys[index], context.values[index], sink)
-            attentions.append(attention.mean(dim=1))
-        states = self.vit.norm(rows).unflatten(0, (batch, groups))
-        shares = sink_share.mean(dim=1).unflatten(0, (batch, groups))
-        scores = (states * self.read_out).sum(dim=-1)
-        evidence = (1.0 - shares) * scores
-        attention = torch.stack(attentions).unflatten(1, (batch, groups)).transpose(2, 3)
-        return Reading(evidence.transpose(1, 2), shares.transpose(1, 2), attention)
+        return self._reading(self._carry(context))
+
+    def trace(self, context: Context) -> tuple[Reading, Trace]:
+        """Read a frozen forward pass and keep where the rows looked."""
+        steps = self._carry(context)
+        batch = len(context.entry) // len(self.spec.groups)
+        direction = self._direction(steps[-1].rows, batch)
+        pulls, attentions = [], []
+        for block, carried, values in zip(self._prompted, steps, context.values, strict=True):
+            pulls.append(pull(block, carried.attention, values, direction))
+            attentions.append(carried.attention.mean(dim=1))
+        attention, pulled = (
+            torch.stack(parts).unflatten(1, (batch, -1)).transpose(2, 3) for parts in (attentions, pulls)
+        )
+        return self._reading(steps), Trace(attention, pulled)
+
+    def spread(
+        self, importance: Float[Tensor, "batch cls group"], trace: Trace, blocks: tuple[int, ...]
+    ) -> Float[Tensor, "batch cls group patch"]:
+        """Spread importance over patches: those that pulled its way share it in proportion; the sum is preserved.
+
+        Where no patch did, attention shares it.
+        """
+        chosen = list(blocks)
+        patches = trace.pull[chosen].sum(dim=0)[..., self.layout.prefix :]
+        looked = trace.attention[chosen].sum(dim=0)[..., self.layout.prefix :]
+        same_way = (patches * importance.sign()[..., None]).clamp_min(0.0)
+        share = same_way + _SMALLEST * looked
+        return importance[..., None] * share / share.sum(dim=-1, keepdim=True)
 
     def contrastive(self, evidence: Float[Tensor, "batch cls group"]) -> Float[Tensor, "batch cls group"]:
         """Return the evidence less its mean over classes; its softmax is the same."""
@@ -160,30 +185,56 @@ class Focus(nn.Module):
             In the model's quantity; NaN outside the plot. A pass over a window is a batch of one image per group.
         """
         images, occupied = self.front_end(reflectance)
-        reading = self.read(self.encode(images))
+        reading, trace = self.trace(self.encode(images))
         importance = self.contrastive(reading.evidence) - self.reference_mean
         logit = importance.sum(dim=-1) + self.bias
-        attention = reading.attention[self.spec.readout_block]
+        blocks, prefix = list(self.spec.readout_blocks), self.layout.prefix
+        attention, pulled = trace.attention[blocks].sum(dim=0), trace.pull[blocks].sum(dim=0).abs()
         total = attention.sum(dim=-1)
-        patches = attention[..., self.layout.prefix :]
-        share = patches / patches.sum(dim=-1, keepdim=True)
-        saliency = (importance[..., None] * share).unflatten(-1, (self.layout.rows, self.layout.cols))
-        outside = (patches * (occupied[:, None, None] == 0)).sum(dim=-1)
+        background = (attention[..., prefix:] * (occupied[:, None, None] == 0)).sum(dim=-1)
+        saliency = self.spread(importance, trace, self.spec.readout_blocks)
         return Explanation(
             evidence=reading.evidence,
             importance=importance,
             logit=logit,
             probability=logit.softmax(dim=-1),
             sink_share=reading.sink_share,
-            token_share=attention[..., : self.layout.prefix].sum(dim=-1) / total,
-            saliency=saliency,
-            background_share=outside / total,
+            token_share=pulled[..., :prefix].sum(dim=-1) / pulled.sum(dim=-1).clamp_min(_SMALLEST),
+            prefix_attention=attention[..., :prefix].sum(dim=-1) / total,
+            background_attention=background / total,
+            saliency=saliency.unflatten(-1, (self.layout.rows, self.layout.cols)),
         )
 
     @property
-    def spec_shape(self) -> tuple[int, int]:
-        """Number of groups, number of classes."""
-        return len(self.spec.groups), len(self.spec.classes)
+    def _prompted(self) -> list[Block]:
+        return list(self.vit.blocks[self.first_prompted :])
+
+    def _carry(self, context: Context) -> list[RowStep]:
+        """Carry one row per class and group through the prompted blocks."""
+        batch = len(context.entry) // len(self.spec.groups)
+        rows = context.entry[:, None].expand(-1, len(self.spec.classes), -1)
+        steps: list[RowStep] = []
+        for index, block in enumerate(self._prompted):
+            sink = None if self.sink_keys is None else self._per_image(self.sink_keys[index], batch)
+            rows = rows + self._per_image(self.prompts[index], batch)
+            steps.append(step(block, rows, context.keys[index], context.values[index], sink))
+            rows = steps[-1].rows
+        return steps
+
+    def _reading(self, steps: list[RowStep]) -> Reading:
+        last = steps[-1]
+        states = self.vit.norm(last.rows).unflatten(0, (-1, len(self.spec.groups)))
+        shares = last.sink_share.mean(dim=1).unflatten(0, (-1, len(self.spec.groups)))
+        evidence = (1.0 - shares) * (states * self.read_out).sum(dim=-1)
+        return Reading(evidence.transpose(1, 2), shares.transpose(1, 2))
+
+    def _direction(self, rows: Float[Tensor, "image cls dim"], batch: int) -> Float[Tensor, "image cls dim"]:
+        """Return the gradient-free direction in which the final norm and the read-out see a change of the rows."""
+        norm = self.vit.norm
+        weighted = self._per_image(self.read_out, batch) * norm.weight
+        centred = weighted - weighted.mean(dim=-1, keepdim=True)
+        direction: Tensor = centred / (rows.var(dim=-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
+        return direction
 
     @staticmethod
     def _per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:

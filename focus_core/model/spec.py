@@ -63,8 +63,8 @@ class ModelSpec(Settings):
     """Side of the backbone's input, pixels."""
     prompt_blocks: int
     """Number of last blocks that hold class rows."""
-    readout_block: int
-    """Which of them spreads importance over patches; 0 is the first, chosen on validation plots."""
+    readout_blocks: tuple[int, ...]
+    """Which of them spread importance over patches; 0 is the first. Chosen on validation plots."""
     sink: bool
     """Whether prompts may put attention on a learned sink."""
     backbone: BackboneReference

@@ -1,7 +1,14 @@
 "use strict";
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+  const config = {
+    responsive: true,
+    displaylogo: false,
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"],
+    // The page is for reading offline: nothing is offered for upload.
+    showSendToCloud: false,
+    plotlyServerURL: "",
+  };
   for (const data of document.querySelectorAll('script[id^="spec-"]')) {
     const spec = JSON.parse(data.textContent);
     Plotly.newPlot(data.id.replace("spec-", "figure-"), spec.data, spec.layout, config);

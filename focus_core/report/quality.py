@@ -61,9 +61,10 @@ def bad_ranges(cube: xr.Dataset) -> list[BadRange]:
 
 def _reasons(cube: xr.Dataset) -> list[str]:
     """Return why each band is bad, without the figures that differ from band to band."""
-    if "bad_reason" not in cube:
-        return ["reason not recorded"] * cube.sizes["band"]
-    return [str(reason).split(":")[0] or "reason not recorded" for reason in cube["bad_reason"].to_numpy()]
+    reasons = ["reason not recorded"] * cube.sizes["band"]
+    for entry in cube.attrs.get("bad_bands", []):
+        reasons[entry["band"]] = str(entry["reason"]).split(":")[0]
+    return reasons
 
 
 def valid_share(cube: xr.Dataset) -> float:

@@ -22,14 +22,25 @@ _METRICS = {
     "brier": "Squared error of the probabilities. 0 is best.",
     "plots": "Plots that these figures rest on.",
     "band_iou": "Overlap of the strongest bands with the expected ones. 1 is perfect.",
+    "band_iou_chance": "Overlap that a random order of wavelengths would reach.",
+    "band_iou_ceiling": "Overlap that a perfect model would reach with groups of this width.",
+    "band_iou_of_ceiling": "Overlap as a share of what is possible with groups of this width.",
+    "mass_in_reference": "Share of the curve above zero that lies on the expected bands.",
+    "mass_over_chance": "The same, in multiples of what an even curve would have there. Above 1 is better than chance.",
+    "spectral_pointing": "1 where the highest point of the curve lies on an expected band.",
+    "effect_size_correlation": "How well the curve follows the measured difference of stressed from healthy pixels.",
+    "token_share_uniform": "The same share if attention were spread evenly.",
+    "cost.time_ratio": "Time of an explanation over that of a plain pass through the backbone.",
+    "cost.parameter_share": "Trained parameters over the backbone's.",
     "soft_iou": "Overlap of the whole curve with the expected bands. 1 is perfect.",
     "spatial_auc": "How well the saliency map ranks marked pixels above others. 0.5 is chance, 1 is perfect.",
     "spatial_ap": "Average precision of the saliency map against the expert mask. 1 is perfect.",
     "spatial_pointing": "Share of windows whose most salient spot lies inside the expert mask.",
     "null_share": "Share of the curve on bands that hold noise only. 0 is best.",
     "sink_share": "Share of attention that the prompts put on the sink, which holds nothing.",
-    "token_share": "Share of attention on class and register tokens, which have no place in the image.",
-    "background_share": "Share of attention on pixels outside the plot.",
+    "token_share": "Share of the evidence borne by class and register tokens, which have no place in the image.",
+    "prefix_attention": "Share of attention on class and register tokens.",
+    "background_attention": "Share of attention on pixels outside the plot.",
     "collapse": "1 where attention gathers on tokens without meaning more than twice as much as by chance.",
     "swap_other_evidence": "Change in other groups when one group's light is swapped. 0 means attribution is exact.",
     "swap_logit_error": "Gap between the change of the logit and that of the group's importance. 0 is exact.",
@@ -57,21 +68,27 @@ class Strongest:
 
     name: str
     nm: str
+    """Its range, with the unit."""
     importance: float
     """Signed, logit units; the mean over the class's plots."""
     sure: bool
     """Whether the interval over plots leaves out zero."""
 
+    @property
+    def named(self) -> bool:
+        """Whether the name says more than the range."""
+        return self.name.replace("-", "–") != self.nm.removesuffix(" nm")
+
 
 def metric_rows(metrics: Mapping[str, float]) -> list[MetricRow]:
     """Return a row for each metric, an interval's ends beside its value."""
     rows = []
-    for key, value in metrics.items():
+    for key, value in sorted(metrics.items(), key=lambda item: _order(item[0])):
         if key.endswith((".lo", ".hi")) and key[:-3] in metrics:
             continue
         first, _, rest = key.partition(".")
         fold, name = (first, rest) if first in FOLDS and rest else ("", key)
-        base, _, about = name.partition(".")
+        base, _, about = (name, "", "") if name in _METRICS else name.partition(".")
         row = MetricRow(
             fold=fold,
             name=base,
@@ -83,6 +100,12 @@ def metric_rows(metrics: Mapping[str, float]) -> list[MetricRow]:
         )
         rows.append(row)
     return rows
+
+
+def _order(key: str) -> tuple[int, str]:
+    """Test plots come first, what is not about plots last."""
+    fold = key.partition(".")[0]
+    return (-FOLDS.index(fold) if fold in FOLDS else 1, key)
 
 
 def strongest_groups(curves: Sequence[Curve], flight: Flight) -> dict[str, list[Strongest]]:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from focus_core.cubes.plots import read_plots
 
 from focus_core.aggregation import campaign_importance, merge_campaign
 from focus_core.cluster import dask_client
 from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
+from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
 from focus_core.cubes.schema import EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store, write_store

@@ -5,14 +5,21 @@ Knows the order and who hands which store to whom; the pipelines repeat it for K
 
 from __future__ import annotations
 
+import importlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import cast
 
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.publish import Metrics
 
 logger = logging.getLogger(__name__)
+
+
+def load_step(verb: str) -> Callable[..., Metrics]:
+    """Import the step behind a verb; only now, because some load torch and MLflow."""
+    return cast("Callable[..., Metrics]", getattr(importlib.import_module(f"focus_core.steps.{verb}"), verb))
 
 
 def run(files: Sequence[CampaignFile], layout: RunLayout, settings: RunSettings, *, fit: bool = True) -> Metrics:
@@ -34,94 +41,43 @@ def run(files: Sequence[CampaignFile], layout: RunLayout, settings: RunSettings,
     Returns
     -------
     Metrics
-        ``<campaign>.<verb>.<metric>`` of each step and ``<campaign>.<verb>.seconds`` spent in it.
+        ``<campaign>.<verb>.<metric>`` of each step and ``<campaign>.<verb>.seconds`` spent in it, imports included.
 
     Raises
     ------
     FocusError
         As the steps raise it.
     """
-    chain = _Chain()
+    metrics: Metrics = {}
     for index, file in enumerate(files):
-        _prepare(chain, file, layout, settings)
-        if fit and index == 0:
-            _train(chain, file, layout, settings)
-        _explain(chain, file, layout, settings)
-    return chain.metrics
+        for verb, uris in _plan(file, layout, settings.champion, fit=fit and index == 0):
+            prefix = f"{file.campaign.campaign}.{verb}"
+            logger.info("%s: %s …", file.campaign.campaign, verb)
+            started = time.perf_counter()
+            found = load_step(verb)(*uris, settings=getattr(settings, verb))
+            seconds = time.perf_counter() - started
+            logger.info("%s: %s took %.1f s", file.campaign.campaign, verb, seconds)
+            metrics |= {f"{prefix}.{name}": value for name, value in found.items()}
+            # The champion's evaluation follows the candidate's under the same name.
+            metrics[f"{prefix}.seconds"] = metrics.get(f"{prefix}.seconds", 0.0) + seconds
+    return metrics
 
 
-class _Chain:
-    """Metrics and seconds of the steps so far."""
-
-    def __init__(self) -> None:
-        self.metrics: Metrics = {}
-
-    def __call__(self, file: CampaignFile, verb: str, step: Callable[[], Metrics]) -> None:
-        prefix = f"{file.campaign.campaign}.{verb}"
-        logger.info("%s: %s …", file.campaign.campaign, verb)
-        started = time.perf_counter()
-        found = step()
-        seconds = time.perf_counter() - started
-        logger.info("%s: %s took %.1f s", file.campaign.campaign, verb, seconds)
-        self.metrics |= {f"{prefix}.{name}": value for name, value in found.items()}
-        # The champion's evaluation follows the candidate's under the same name.
-        self.metrics[f"{prefix}.seconds"] = self.metrics.get(f"{prefix}.seconds", 0.0) + seconds
-
-
-def _prepare(chain: _Chain, file: CampaignFile, layout: RunLayout, settings: RunSettings) -> None:
-    from focus_core.steps.ingest import ingest
-    from focus_core.steps.tile import tile
-
+def _plan(file: CampaignFile, layout: RunLayout, champion: str, *, fit: bool) -> list[tuple[str, tuple[str, ...]]]:
+    """Return the verbs for one campaign in their order, each with its URIs."""
     own, path = layout.campaign(file), str(file.path)
-    chain(file, "ingest", lambda: ingest(path, own.cube, own.reference, settings=settings.ingest))
-    chain(file, "tile", lambda: tile(path, own.cube, own.tiles, settings=settings.tile))
-
-
-def _train(chain: _Chain, file: CampaignFile, layout: RunLayout, settings: RunSettings) -> None:
-    from focus_core.steps.evaluate import evaluate
-    from focus_core.steps.pretrain import pretrain
-    from focus_core.steps.promote import promote
-    from focus_core.steps.train import train
-
-    own = layout.campaign(file)
-    chain(file, "pretrain", lambda: pretrain(own.tiles, layout.backbone, settings=settings.pretrain))
-    chain(file, "train", lambda: train(own.tiles, layout.backbone, layout.model, settings=settings.train))
-    chain(
-        file,
-        "evaluate",
-        lambda: evaluate(own.tiles, layout.model, own.reference, own.evaluation, settings=settings.evaluate),
-    )
-    chain(file, "promote", lambda: promote(layout.model, settings=settings.promote))
-
-
-def _explain(chain: _Chain, file: CampaignFile, layout: RunLayout, settings: RunSettings) -> None:
-    from focus_core.steps.aggregate import aggregate
-    from focus_core.steps.evaluate import evaluate
-    from focus_core.steps.explain import explain
-    from focus_core.steps.report import report
-
-    own, path, champion = layout.campaign(file), str(file.path), settings.champion
-    chain(file, "explain", lambda: explain(own.tiles, champion, own.explanation, settings=settings.explain))
-    chain(
-        file,
-        "evaluate",
-        lambda: evaluate(own.tiles, champion, own.reference, own.evaluation, settings=settings.evaluate),
-    )
-    chain(
-        file,
-        "aggregate",
-        lambda: aggregate(path, own.explanation, layout.importance, settings=settings.aggregate),
-    )
-    chain(
-        file,
-        "report",
-        lambda: report(
-            path,
-            own.cube,
-            own.reference,
-            layout.importance,
-            own.evaluation,
-            own.report,
-            settings=settings.report,
-        ),
-    )
+    training = [
+        ("pretrain", (own.tiles, layout.backbone)),
+        ("train", (own.tiles, layout.backbone, layout.model)),
+        ("evaluate", (own.tiles, layout.model, own.reference, own.evaluation)),
+        ("promote", (layout.model,)),
+    ]
+    return [
+        ("ingest", (path, own.cube, own.reference)),
+        ("tile", (path, own.cube, own.tiles)),
+        *(training if fit else []),
+        ("explain", (own.tiles, champion, own.explanation)),
+        ("evaluate", (own.tiles, champion, own.reference, own.evaluation)),
+        ("aggregate", (path, own.explanation, layout.importance)),
+        ("report", (path, own.cube, own.reference, layout.importance, own.evaluation, own.report)),
+    ]

@@ -149,9 +149,9 @@ def _layout(file: CampaignFile, cube: xr.Dataset, tiling: Tiling, settings: Tile
             "band_std": ("band", np.ones(bands)),
         },
         coords={
-            "wavelength": cube["wavelength"].variable.compute(),  # not lazy: only pixels are filled later
-            "fwhm": cube["fwhm"].variable.compute(),
-            "good_band": cube["good_band"].variable.compute(),
+            "wavelength": cube["wavelength"].load().variable.compute(),  # not lazy: only pixels are filled later
+            "fwhm": cube["fwhm"].load().variable.compute(),
+            "good_band": cube["good_band"].load().variable.compute(),
             "row": ("tile", np.array([item.window.row for item in tiles], dtype=np.int64)),
             "col": ("tile", np.array([item.window.col for item in tiles], dtype=np.int64)),
             "plot": ("tile", np.array([item.plot.plot for item in tiles], dtype=text)),

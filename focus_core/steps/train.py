@@ -97,7 +97,7 @@ def _new_model(
         window_px=tiles.sizes["ty"],
         input_px=int(attrs["input_px"]),
         prompt_blocks=settings.prompt_blocks,
-        readout_block=0,
+        readout_blocks=(0,),
         sink=settings.sink,
         backbone=reference,
         training_campaign=attrs["campaign"],
@@ -124,8 +124,8 @@ def _fit(model: Focus, tiles: xr.Dataset, settings: TrainSettings) -> Metrics:
         names = [model.spec.classes[index] for index in absent]
         raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
     summary = fit(model, training, validation, settings)
-    block, agreements = choose_readout(model, validation)
-    model.spec = model.spec.model_copy(update={"readout_block": block})
+    blocks, agreement = choose_readout(model, validation)
+    model.spec = model.spec.model_copy(update={"readout_blocks": blocks})
     return {
         "train_loss": summary.train_loss,
         "validation_loss": summary.validation_loss,
@@ -133,8 +133,7 @@ def _fit(model: Focus, tiles: xr.Dataset, settings: TrainSettings) -> Metrics:
         "temperature": summary.temperature,
         "parameters": float(summary.parameters),
         "parameter_share": summary.parameters / summary.backbone_parameters,
-        "readout_block": float(block),
-        "readout_agreement": agreements[block],
+        "readout_agreement": agreement,
     }
 
 

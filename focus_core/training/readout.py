@@ -17,12 +17,13 @@ _CELLS = 3
 
 
 @torch.no_grad()
-def choose_readout(model: Focus, validation: Labelled, *, tiles: int = 24) -> tuple[int, list[float]]:
-    """Return the prompted block whose saliency agrees best with occlusion, and every block's agreement.
+def choose_readout(model: Focus, validation: Labelled, *, tiles: int = 24) -> tuple[tuple[int, ...], float]:
+    """Return the prompted blocks whose saliency agrees best with occlusion, and that agreement.
 
     A square of a window is set to the training mean in all groups; the fall of the true class's logit is what the
     square was worth. Agreement is the Spearman correlation with the saliency of the true class summed over the same
-    square, mean over windows. Expert masks are not needed, so none is opened.
+    square, mean over windows. Candidates are each block alone and all together. Expert masks are not needed, so
+    none is opened.
 
     Parameters
     ----------
@@ -36,18 +37,18 @@ def choose_readout(model: Focus, validation: Labelled, *, tiles: int = 24) -> tu
     chosen = torch.linspace(0, len(validation.label) - 1, min(tiles, len(validation.label))).long()
     images = model.front_end(validation.reflectance[chosen]).images
     label = validation.label[chosen]
-    reading = model.read(model.encode(images))
+    reading, trace = model.trace(model.encode(images))
     worth = _occlusion(model, images, label)
     importance = model.contrastive(reading.evidence) - model.reference_mean
-    agreements = []
-    for attention in reading.attention:
-        patches = attention[..., model.layout.prefix :]
-        share = patches / patches.sum(dim=-1, keepdim=True)
-        saliency = (importance[..., None] * share).sum(dim=2)
-        grid = _of_label(saliency, label).unflatten(-1, (model.layout.rows, model.layout.cols))
+    every = tuple(range(model.spec.prompt_blocks))
+    found = {}
+    for blocks in dict.fromkeys((*((block,) for block in every), every)):
+        saliency = _of_label(model.spread(importance, trace, blocks).sum(dim=2), label)
+        grid = saliency.unflatten(-1, (model.layout.rows, model.layout.cols))
         pooled = nn.functional.adaptive_avg_pool2d(grid[:, None], _CELLS).flatten(1)
-        agreements.append(_mean_spearman(pooled, worth))
-    return max(range(len(agreements)), key=agreements.__getitem__), agreements
+        found[blocks] = _mean_spearman(pooled, worth)
+    best = max(found, key=found.__getitem__)
+    return best, found[best]
 
 
 def _occlusion(

@@ -130,7 +130,6 @@ def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:
             f"{data_path}: {found} bytes, but {header.path.name} describes {expected}: {rows} lines × {cols} samples × "
             f"{bands} bands of {dtype.itemsize} bytes after {offset}; correct the header or copy the file again"
         )
-    stored = {"bsq": (bands, rows, cols), "bil": (rows, bands, cols), "bip": (rows, cols, bands)}[interleave]
     mapped = _Mapped(data_path, dtype, offset, (rows, cols, bands), interleave)
     return da.from_array(mapped, chunks=(bands, READ_PX, READ_PX), name=False, meta=np.empty((0, 0, 0), dtype))
 

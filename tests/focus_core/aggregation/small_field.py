@@ -82,7 +82,8 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
                     "importance": importance,
                     "sink_share": rng.uniform(0, 0.4, evidence.shape),
                     "token_share": rng.uniform(0, 0.2, evidence.shape),
-                    "background_share": rng.uniform(0, 0.2, evidence.shape),
+                    "prefix_attention": rng.uniform(0, 0.2, evidence.shape),
+                    "background_attention": rng.uniform(0, 0.2, evidence.shape),
                 }.items()
             },
             "logit": (("tile", "cls"), logit.astype(np.float32)),
@@ -134,7 +135,14 @@ def cube(campaign="flight_1", *, sensor_floor=420.0):
             "good_band": ("band", ~BAD),
             "spatial_ref": 0,
         },
-        attrs={"quantity": "reflectance", "campaign": campaign},
+        attrs={
+            "quantity": "reflectance",
+            "campaign": campaign,
+            "bad_bands": [
+                {"band": int(band), "wavelength_nm": float(WAVELENGTH[band]), "reason": f"noise: ratio {band}"}
+                for band in np.flatnonzero(BAD)
+            ],
+        },
     )
 
 
@@ -189,9 +197,10 @@ def write_flight(folder, campaign="flight_1", *, ids=None, seed=0, date="2026-06
     if "reference" in stores:
         publish_store(flight.uri("reference.zarr"), reference(campaign), REFERENCE)
     if "evaluation" in stores:
-        metrics = {"test.balanced_accuracy": 0.917, "test.balanced_accuracy.lo": 0.81, "test.balanced_accuracy.hi": 0.98, "swap.error": 0.0}
-        publish(flight.uri("evaluation"), step="evaluate", inputs={}, settings=ReportSettings(),
-                write=lambda _: metrics)  # fmt: skip
+        accuracy = {"": 0.917, ".lo": 0.81, ".hi": 0.98}
+        metrics = {f"test.balanced_accuracy{end}": value for end, value in accuracy.items()} | {"swap_logit_error": 0.0}
+        uri = flight.uri("evaluation")
+        publish(uri, step="evaluate", inputs={}, settings=ReportSettings(), write=lambda _: metrics)
     return flight
 
 

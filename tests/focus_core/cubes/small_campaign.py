@@ -48,7 +48,9 @@ def write_envi(
     header |= {key.replace("_", " "): value for key, value in fields.items()}
     text = "ENVI\n" + "".join(f"{key} = {value}\n" for key, value in header.items() if key not in without)
     path.with_suffix(".hdr").write_text(text, encoding="utf-8")
-    cube.transpose(ORDERS.get(interleave, (0, 1, 2))).astype(cube.dtype.newbyteorder("<>"[int(byte_order) % 2])).tofile(path)
+    cube.transpose(ORDERS.get(interleave, (0, 1, 2))).astype(cube.dtype.newbyteorder("<>"[int(byte_order) % 2])).tofile(
+        path
+    )
     return path
 
 

@@ -15,10 +15,9 @@ from tests.focus_core.cubes.small_campaign import TRANSFORM, write_envi
 
 
 def write_tiff(path: Path, cube: np.ndarray, tags: list[dict[str, str]] | None = None, **profile: object) -> Path:
-    options = {"crs": CRS.from_epsg(32633), "transform": TRANSFORM} | profile
-    with rasterio.open(
-        path, "w", driver="GTiff", height=cube.shape[1], width=cube.shape[2], count=len(cube), dtype=cube.dtype, **options
-    ) as file:  # fmt: skip
+    shape = {"count": cube.shape[0], "height": cube.shape[1], "width": cube.shape[2], "dtype": cube.dtype}
+    options = {"crs": CRS.from_epsg(32633), "transform": TRANSFORM} | shape | profile
+    with rasterio.open(path, "w", driver="GTiff", **options) as file:
         file.write(cube)
         for band, tag in enumerate(tags or [], start=1):
             file.update_tags(band, **tag)
@@ -90,7 +89,9 @@ def test_geotiff_tags_of_every_band(tmp_path: Path) -> None:
 
 
 def test_geotiff_tags_on_some_bands_only_are_refused(tmp_path: Path) -> None:
-    path = write_tiff(tmp_path / "c.tif", np.ones((3, 4, 4), np.int16), [{"wavelength": "500"}, {}, {"wavelength": "x"}])
+    path = write_tiff(
+        tmp_path / "c.tif", np.ones((3, 4, 4), np.int16), [{"wavelength": "500"}, {}, {"wavelength": "x"}]
+    )
     with pytest.raises(CubeError, match=r"band tag 'wavelength' is missing on bands \[2\]"):
         open_raw(path)
 

@@ -12,7 +12,9 @@ from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError
 
 
-def cube(values: list[float] | None, units: str | None = None, bands: int | None = None, **fields: object) -> OpenedCube:
+def cube(
+    values: list[float] | None, units: str | None = None, bands: int | None = None, **fields: object
+) -> OpenedCube:
     count = bands or len(values or [])
     return OpenedCube(
         path=Path("flight.hdr"),
@@ -47,7 +49,11 @@ def test_metres() -> None:
 @pytest.mark.parametrize(
     ("values", "units", "message"),
     [
-        ([400, 500, 600], "Micrometers", "400 to 600 declared as Micrometers lie outside 200 to 20000 nm; correct the unit"),
+        (
+            [400, 500, 600],
+            "Micrometers",
+            "400 to 600 declared as Micrometers lie outside 200 to 20000 nm; correct the unit",
+        ),
         ([0.4, 0.5, 0.6], "nm", "0.4 to 0.6 declared as nm lie outside"),
         ([0.0, 500, 600], "nm", "0 to 600 declared as nm lie outside"),
         ([400, 500, 600], "GHz", "unit 'GHz' is not known"),

@@ -8,14 +8,14 @@ from timm.models.vision_transformer import ParallelScalingBlock, VisionTransform
 from torch import nn
 
 from focus_core.errors import ModelError
-from focus_core.model.backbone import encode, freeze, layout_of, step
+from focus_core.model.backbone import encode, freeze, layout_of, pull, step
 
 VARIANTS = {
     "plain": {},
     "registers": {"reg_tokens": 2, "no_embed_class": True},
     "query and key norm": {"qk_norm": True},
     "layer scale": {"init_values": 0.1},
-    "scaled attention": {"scale_attn_norm": True, "scale_mlp_norm": True},
+    "scaled mlp": {"scale_mlp_norm": True},
     "norm before the blocks": {"pre_norm": True},
     "no qkv bias": {"qkv_bias": False},
     "non-square": {"img_size": (12, 20)},
@@ -51,6 +51,7 @@ def test_layout_comes_from_the_timm_model(name: str) -> None:
         (lambda: VisionTransformer(patch_drop_rate=0.5, depth=1), "drops patches"),
         (lambda: VisionTransformer(block_fn=ParallelScalingBlock, depth=1), "block 0 is a ParallelScalingBlock"),
         (lambda: VisionTransformer(attn_layer="diff", depth=1), "with DiffAttention"),
+        (lambda: VisionTransformer(scale_attn_norm=True, depth=1), "block 0 gates or normalises"),
         (lambda: Eva(depth=1), "Eva is not supported"),
     ],
 )
@@ -68,3 +69,18 @@ def test_attention_and_sink_share_add_up_to_one(small_vit: Callable[..., VisionT
     without = step(vit.blocks[2], context.entry[:, None], context.keys[0], context.values[0])
     torch.testing.assert_close(with_sink.attention.sum(-1) + with_sink.sink_share, torch.ones(2, 3, 1))
     torch.testing.assert_close(with_sink.attention / with_sink.attention.sum(-1, keepdim=True), without.attention)
+
+
+@torch.no_grad()
+def test_the_pull_of_all_tokens_is_what_attention_added_along_the_direction(
+    small_vit: Callable[..., VisionTransformer],
+) -> None:
+    vit = freeze(small_vit(init_values=0.3))
+    context = encode(vit, torch.randn(2, 3, 12, 12), first=2)
+    block, rows = vit.blocks[2], context.entry[:, None]
+    carried = step(block, rows, context.keys[0], context.values[0])
+    direction = torch.randn(2, 1, 24)
+    found = pull(block, carried.attention, context.values[0], direction).sum(-1)
+    mixed = torch.matmul(carried.attention, context.values[0]).transpose(1, 2).flatten(2)
+    added = block.ls1(block.attn.proj(mixed) - block.attn.proj.bias)
+    torch.testing.assert_close(found, (added * direction).sum(-1))

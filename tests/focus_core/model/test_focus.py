@@ -58,8 +58,8 @@ def test_without_a_sink_nothing_is_absorbed(small_model: Callable[..., Focus], w
 
 def test_background_takes_no_more_than_all_attention(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
     explained = small_model().explain(windows)
-    both = explained.background_share + explained.token_share
-    assert (explained.background_share > 0).all()
+    both = explained.background_attention + explained.prefix_attention
+    assert (explained.background_attention > 0).all()
     assert (both < 1).all()
 
 

@@ -5,13 +5,13 @@ import numpy as np
 import pytest
 import rioxarray  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
-from tests.focus_core.aggregation.small_field import explanation, plot_ids, publish_store, write_flight
 
 from focus_core.config import AggregateSettings
 from focus_core.cubes.publish import digest, record, verify
 from focus_core.cubes.schema import EXPLANATION
 from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError
 from focus_core.steps.aggregate import aggregate
+from tests.focus_core.aggregation.small_field import explanation, plot_ids, publish_store, write_flight
 
 SETTINGS = AggregateSettings(tiles_per_chunk=8)
 
@@ -96,7 +96,7 @@ def test_both_orders_of_arrival_give_the_same_store(tmp_path, target):
 
 def test_the_wrong_campaign_is_refused_and_leaves_nothing(tmp_path, target):
     first, second = write_flight(tmp_path), write_flight(tmp_path, "flight_2")
-    with pytest.raises(StoreError, match="explains the campaign 'flight_2'.*is 'flight_1'"):
+    with pytest.raises(StoreError, match=r"explains the campaign 'flight_2'.*is 'flight_1'"):
         aggregate(first.file, second.uri("explanation.zarr"), str(target), settings=SETTINGS)
     assert not target.exists()
 
@@ -133,7 +133,7 @@ def test_missing_inputs_are_named(tmp_path, target):
 
 def test_a_scheduler_that_does_not_answer_is_a_clear_error(tmp_path, target):
     settings = AggregateSettings(dask_scheduler="nowhere://127.0.0.1:1")
-    with pytest.raises(SettingsError, match="no Dask scheduler answers at 'nowhere://127.0.0.1:1'"):
+    with pytest.raises(SettingsError, match=r"no Dask scheduler answers at 'nowhere://127\.0\.0\.1:1'"):
         run(write_flight(tmp_path), target, settings)
     assert not target.exists()
 

@@ -92,10 +92,9 @@ def test_the_sink_takes_rows_that_have_nothing_to_read(
 def test_the_read_out_block_is_one_of_the_prompted(
     fitted: tuple[Focus, object], planted: Callable[..., Labelled]
 ) -> None:
-    block, agreements = choose_readout(fitted[0], planted(plots=12, seed=1))
-    assert len(agreements) == fitted[0].spec.prompt_blocks
-    assert agreements[block] == max(agreements)
-    assert all(-1 <= agreement <= 1 for agreement in agreements)
+    blocks, agreement = choose_readout(fitted[0], planted(plots=12, seed=1))
+    assert set(blocks) <= set(range(fitted[0].spec.prompt_blocks))
+    assert 0 < agreement <= 1
 
 
 def test_a_planted_shortcut_shows_in_the_curve(

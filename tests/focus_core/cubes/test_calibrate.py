@@ -1,0 +1,165 @@
+from dataclasses import replace
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from focus_core.config import RawCube
+from focus_core.cubes.calibrate import with_references, without_references
+from focus_core.cubes.flight import open_flight
+from focus_core.cubes.readers import OpenedCube, open_raw
+from focus_core.errors import CampaignError, CubeError
+from tests.focus_core.cubes.small_campaign import Field
+
+ORDER = np.arange(3)
+
+
+def cube(values: np.ndarray, **fields: object) -> OpenedCube:
+    data = da.from_array(values, chunks=(-1, 2, 2))
+    return OpenedCube(path=Path("scan.raw"), files=(), data=data, **fields)  # type: ignore[arg-type]
+
+
+@given(st.integers(300, 60_000), st.integers(0, 299), st.floats(0.1, 1.0))
+def test_the_panel_itself_has_its_reflectance(light: int, dark: int, panel: float) -> None:
+    shape = (3, 4, 5)
+    white, black = (cube(np.full(shape, level, np.uint16)) for level in (light, dark))
+    found = with_references(white, white, black, ORDER, panel_reflectance=panel).apply(white.data).compute()
+    np.testing.assert_allclose(found, panel, rtol=1e-4)
+    found = with_references(black, white, black, ORDER, panel_reflectance=panel).apply(black.data).compute()
+    np.testing.assert_allclose(found, 0.0, atol=1e-3)
+
+
+def test_columns_are_calibrated_apart_and_bands_sorted() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.random((3, 6, 5))
+    dark = rng.integers(100, 200, (3, 1, 5))
+    span = rng.integers(20_000, 30_000, (3, 1, 5))
+    scan, white, black = (
+        cube(np.asarray(values).round().astype(np.uint16))
+        for values in (dark + span * truth, np.repeat(dark + span, 3, axis=1), np.repeat(dark, 2, axis=1))
+    )
+    order = np.array([2, 0, 1])
+    found = with_references(scan, white, black, order, panel_reflectance=1.0).apply(scan.data).compute()
+    np.testing.assert_allclose(found, truth[order], atol=1e-4)
+
+
+def test_dead_columns_and_saturated_pixels_are_missing() -> None:
+    scan = np.full((3, 4, 5), 1000, np.uint16)
+    scan[0, 1, 1] = 65535
+    white = np.full((3, 2, 5), 2000, np.uint16)
+    white[1, :, 2] = 100
+    white[2, 0, 3] = 65535
+    dark = np.full((3, 2, 5), 100, np.uint16)
+    found = with_references(cube(scan), cube(white), cube(dark), ORDER, panel_reflectance=1.0).apply(da.asarray(scan))
+    missing = np.isnan(found.compute())
+    expected = np.zeros_like(missing)
+    expected[0, 1, 1] = expected[1, :, 2] = expected[2, :, 3] = True
+    np.testing.assert_array_equal(missing, expected)
+
+
+@pytest.mark.parametrize(
+    ("white", "message"),
+    [
+        (
+            np.ones((3, 2, 4), np.uint16),
+            r"the white reference has 3 bands × 4 columns of uint16, the image scan.raw has 3 × 5",
+        ),
+        (np.ones((2, 2, 5), np.uint16), r"the white reference has 2 bands"),
+        (np.ones((3, 2, 5), np.float32), r"of float32"),
+        (np.zeros((3, 2, 5), np.uint16), r"nowhere brighter than scan.raw; are white and dark swapped"),
+    ],
+)
+def test_references_of_another_geometry_are_refused(white: np.ndarray, message: str) -> None:
+    scan, dark = cube(np.ones((3, 4, 5), np.uint16)), cube(np.ones((3, 2, 5), np.uint16))
+    with pytest.raises(CubeError, match=message):
+        with_references(scan, cube(white), dark, ORDER, panel_reflectance=1.0)
+
+
+def test_references_of_other_wavelengths_are_refused() -> None:
+    scan = cube(np.ones((3, 4, 5), np.uint16), wavelength=np.array([400.0, 500.0, 600.0]))
+    white = cube(np.full((3, 4, 5), 9, np.uint16), wavelength=np.array([400.0, 500.0, 700.0]))
+    with pytest.raises(CubeError, match="the white reference has other wavelengths"):
+        with_references(scan, white, scan, ORDER, panel_reflectance=1.0)
+
+
+def test_scale_of_the_file_fill_and_impossible_reflectance(field: Field) -> None:
+    values = np.array([[[5837, -99, 10_000, 32_767]]] * 3, np.int16)
+    opened = cube(values, fill=-99.0, gain=np.full(3, 1e-4), gain_source="band scales")
+    campaign = field.file().campaign
+    found = without_references(opened, RawCube(image="x"), ORDER, campaign)
+    np.testing.assert_allclose(found.apply(opened.data).compute()[0, 0], [0.5837, np.nan, 1.0, np.nan], rtol=1e-6)
+    assert found.decision == "band scales"
+    with pytest.raises(
+        CubeError, match=r"band scales is a factor of 0\.0001, but the campaign file says 'scale: 0\.001'"
+    ):
+        without_references(opened, RawCube(image="x", scale=0.001), ORDER, campaign)
+
+
+def test_whole_numbers_are_no_reflectance_without_a_scale(field: Field) -> None:
+    opened = cube(np.full((3, 1, 2), 5837, np.int16))
+    campaign = field.file().campaign
+    with pytest.raises(CubeError, match="holds whole numbers without a scale, which are no reflectance; give 'scale'"):
+        without_references(opened, RawCube(image="x"), ORDER, campaign)
+    found = without_references(opened, RawCube(image="x", scale=1e-4), ORDER, campaign)
+    np.testing.assert_allclose(found.apply(opened.data).compute(), 0.5837, rtol=1e-6)
+    radiance = without_references(
+        opened, RawCube(image="x"), ORDER, campaign.model_copy(update={"quantity": "radiance"})
+    )
+    np.testing.assert_allclose(radiance.apply(opened.data).compute(), 5837.0)
+
+
+@pytest.mark.parametrize("fill", [70_000.0, -1.0, 0.5, float("nan")])
+def test_a_fill_that_the_type_cannot_hold_changes_nothing(field: Field, fill: float) -> None:
+    opened = cube(np.full((3, 1, 2), 7, np.uint16), fill=fill)
+    found = without_references(opened, RawCube(image="x", scale=1e-2), ORDER, field.file().campaign)
+    np.testing.assert_allclose(found.apply(opened.data).compute(), 0.07, rtol=1e-5)
+
+
+def test_nan_is_a_fill_of_floats(field: Field) -> None:
+    opened = cube(np.array([[[0.5, np.nan, np.inf]]] * 3, np.float32), fill=float("nan"))
+    found = without_references(opened, RawCube(image="x"), ORDER, field.file().campaign)
+    np.testing.assert_array_equal(np.isnan(found.apply(opened.data).compute()[0, 0]), [False, True, True])
+
+
+def test_references_contradict_radiance_and_scale(field: Field) -> None:
+    field.write(quantity="radiance")
+    with pytest.raises(CampaignError, match=r"campaign\.yaml:\d+: cubes\.0\.white: .* write 'quantity: reflectance'"):
+        open_flight(field.file(), chunk_px=32)
+    field.content["cubes"][0]["scale"] = 0.1
+    field.write(quantity="reflectance")
+    with pytest.raises(CampaignError, match=r"cubes\.0\.scale: cannot stand beside references"):
+        open_flight(field.file(), chunk_px=32)
+
+
+def test_real_maize_against_the_formula(real_data: Path) -> None:
+    folder = real_data / "maize_B73_envi_with_refs"
+    scan, white, dark = (
+        open_raw(folder / name)
+        for name in ("4-22-22_right_same_B73_top_00.raw", "white_reference_crop.raw", "dark_reference_crop.raw")
+    )
+    raw, light, base = (
+        np.fromfile(item.files[1], "<u2").reshape(31, 580, 43).transpose(1, 0, 2).astype(np.float64)
+        for item in (scan, white, dark)
+    )
+    base, light = base.mean(axis=1, keepdims=True), light.mean(axis=1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = (raw - base) / (light - base)
+    found = with_references(scan, white, dark, np.arange(580), panel_reflectance=1.0).apply(scan.data).compute()
+    kept = np.isfinite(found)
+    assert kept.mean() > 0.99
+    np.testing.assert_allclose(found[kept], expected[kept], atol=2e-4)
+
+
+def test_a_block_can_be_calibrated_without_its_neighbours() -> None:
+    rng = np.random.default_rng(4)
+    scan = cube(rng.integers(500, 900, (3, 5, 7)).astype(np.uint16))
+    white = cube(rng.integers(2000, 3000, (3, 2, 7)).astype(np.uint16))
+    dark = cube(rng.integers(0, 100, (3, 2, 7)).astype(np.uint16))
+    calibration = with_references(scan, white, dark, ORDER, panel_reflectance=1.0)
+    whole = calibration.apply(scan.data.rechunk(-1)).compute()
+    np.testing.assert_array_equal(calibration.apply(scan.data).compute(), whole)
+    np.testing.assert_array_equal(calibration.apply(scan.data[:, [0, 3], :]).compute(), whole[:, [0, 3]])
+    assert replace(calibration, saturated=None).apply(scan.data)[:, 1:2, 3:6].compute().shape == (3, 1, 3)

@@ -1,0 +1,180 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import scipy.io
+from rasterio.crs import CRS
+
+from focus_core.config import CampaignFile
+from focus_core.cubes.plots import read_plots
+from focus_core.errors import CampaignError, MissingInputError
+from tests.focus_core.cubes.small_campaign import TRANSFORM, Field, plot, square, write_plots
+
+
+def test_polygons_with_class_block_and_fold(field: Field) -> None:
+    found = read_plots(field.file())
+    assert found.index.name == "plot"
+    assert found.index.tolist() == sorted(f"P{block}{kind}" for block in range(4) for kind in "cd")
+    assert found.loc["P2d", ["label", "block"]].tolist() == [1, "B2"]
+    assert found.crs.to_epsg() == 32633
+    assert found.area.tolist() == pytest.approx([11 * 15 * 0.25] * 8)
+    assert sorted(found.groupby("block")["fold"].first()) == ["gate", "test", "train", "validation"]
+    assert (found.groupby("block")["fold"].nunique() == 1).all()
+
+
+def test_order_in_the_file_does_not_matter(field: Field) -> None:
+    before = read_plots(field.file())
+    field.write_plots(field.plots[::-1])
+    assert read_plots(field.file()).equals(before)
+
+
+def test_unlabelled_plots_and_missing_blocks(field: Field) -> None:
+    field.plots[0]["properties"] |= {"label": None, "block": None}
+    found = read_plots(field.write_plots().file())
+    assert found.loc["P0c", ["label", "block"]].tolist() == [-1, "P0c"]
+    found = read_plots(field.write(plots={"file": "plots.geojson", "label": None, "block": None}).file())
+    assert (found["label"] == -1).all()
+    assert found["block"].tolist() == found.index.tolist()
+
+
+def test_numbers_make_good_ids(field: Field) -> None:
+    for number, item in enumerate(field.plots):
+        item["properties"]["plot"] = number + 1
+    assert read_plots(field.write_plots().file()).index.tolist() == list("12345678")
+
+
+def broken(field: Field, index: int, geometry: dict[str, Any] | None) -> None:
+    field.plots[index]["geometry"] = geometry
+    field.write_plots()
+
+
+def test_two_plots_with_one_id(field: Field) -> None:
+    field.plots[3]["properties"]["plot"] = "P0c"
+    with pytest.raises(CampaignError, match=r"campaign\.yaml:\d+: plots: two plots have one id: P0c"):
+        read_plots(field.write_plots().file())
+
+
+def test_a_label_that_is_no_class(field: Field) -> None:
+    field.plots[3]["properties"]["label"] = "drougth"
+    with pytest.raises(CampaignError, match=r"plots\.label: plot 'P1d' is labelled 'drougth', not one of \['control'"):
+        read_plots(field.write_plots().file())
+
+
+def test_a_property_that_is_not_there(field: Field) -> None:
+    field.write(plots={"file": "plots.geojson", "block": "replicate"})
+    with pytest.raises(CampaignError, match=r"plots\.block: .* no property 'replicate'; it has plot, label, block"):
+        read_plots(field.file())
+
+
+def test_a_plot_without_a_name(field: Field) -> None:
+    field.plots[2]["properties"]["plot"] = None
+    with pytest.raises(CampaignError, match="plot 3 has no 'plot'"):
+        read_plots(field.write_plots().file())
+
+
+@pytest.mark.parametrize(
+    ("geometry", "message"),
+    [
+        (None, "plot 'P0d' is no geometry; expected a polygon"),
+        ({"type": "Point", "coordinates": [412_000, 5_821_000]}, "plot 'P0d' is a Point; expected a polygon"),
+        (
+            {
+                "type": "Polygon",
+                "coordinates": [[[412_000, 0], [412_009, 9], [412_009, 0], [412_000, 9], [412_000, 0]]],
+            },
+            "plot 'P0d' is broken: Self-intersection",
+        ),
+    ],
+)
+def test_broken_polygons(field: Field, geometry: dict[str, Any] | None, message: str) -> None:
+    broken(field, 1, geometry)
+    with pytest.raises(CampaignError, match=message):
+        read_plots(field.file())
+
+
+def test_geojson_without_a_crs_is_in_degrees(field: Field) -> None:
+    write_plots(field.folder / "plots.geojson", field.plots, epsg=None)
+    with pytest.raises(CampaignError, match="which are no degrees, but says EPSG:4326"):
+        read_plots(field.file())
+
+
+def test_another_crs_is_transformed(field: Field) -> None:
+    metric = read_plots(field.file())
+    metric.reset_index().drop(columns="fold").assign(label="control").to_crs(4326).to_file(
+        field.folder / "plots.geojson", driver="GeoJSON"
+    )
+    found = read_plots(field.file())
+    assert found.geometry.iloc[0].equals_exact(metric.geometry.iloc[0], 0.01)
+
+
+def test_files_that_hold_no_plots(field: Field) -> None:
+    (field.folder / "plots.geojson").write_text("not json")
+    with pytest.raises(CampaignError, match=r"plots\.file: .* cannot be read as a vector file"):
+        read_plots(field.file())
+    field.write_plots([])
+    with pytest.raises(CampaignError, match="holds no polygons"):
+        read_plots(field.file())
+    (field.folder / "plots.geojson").unlink()
+    with pytest.raises(MissingInputError, match=r"plots\.file: no file"):
+        read_plots(field.file())
+
+
+def test_pixel_positions_where_there_is_no_crs(field: Field) -> None:
+    plots = [plot("a", "control", "b", square(2, 3, 4, 5, to_map=False))]
+    write_plots(field.folder / "plots.geojson", plots, epsg=None)
+    field.write(crs=None)
+    found = read_plots(field.file())
+    assert found.crs is None
+    assert found.geometry.iloc[0].bounds == (2, 3, 6, 8)
+    write_plots(field.folder / "plots.geojson", plots, epsg=32633)
+    with pytest.raises(CampaignError, match=r"crs: is null, but 'plots.geojson' lies in EPSG:32633"):
+        read_plots(field.file())
+
+
+def labels_of(field: Field) -> np.ndarray:
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, 2:12], labels[5:20, 15:30] = 3, 10
+    scipy.io.savemat(field.folder / "gt.mat", {"gt": labels})
+    field.write(crs=None, plots={"raster": "gt.mat", "values": {3: "control", 10: "drought"}, "block_px": 10})
+    return labels
+
+
+def test_raster_plots_are_a_class_within_a_block(field: Field) -> None:
+    labels = labels_of(field)
+    found = read_plots(field.file())
+    assert set(found["block"]) == {"r00c00", "r00c01", "r00c02", "r01c00", "r01c01", "r01c02"}
+    assert found.loc["control-r00c00"].geometry.bounds == (2, 0, 10, 10)
+    assert found.loc["drought-r00c01"].geometry.bounds == (15, 5, 20, 10)
+    assert found[found["label"] == 0].area.sum() == (labels == 3).sum()
+    assert found[found["label"] == 1].area.sum() == (labels == 10).sum()
+    assert (found.groupby("block")["fold"].nunique() == 1).all()
+
+
+def test_a_number_that_the_raster_does_not_hold(field: Field) -> None:
+    labels_of(field)
+    field.write(plots={"raster": "gt.mat", "values": {3: "control", 11: "drought"}, "block_px": 10})
+    with pytest.raises(CampaignError, match=r"plots\.values: 'gt\.mat' holds no pixel with \[11\]"):
+        read_plots(field.file())
+
+
+def test_georeferenced_raster_plots_lie_on_the_map(field: Field) -> None:
+    labels = labels_of(field)
+    path = field.folder / "gt.tif"
+    profile = {"driver": "GTiff", "height": 20, "width": 30, "count": 1, "dtype": "uint8"}
+    with rasterio.open(path, "w", crs=CRS.from_epsg(32633), transform=TRANSFORM, **profile) as file:
+        file.write(labels, 1)
+    form = {"raster": "gt.tif", "values": {3: "control", 10: "drought"}, "block_px": 10}
+    found = read_plots(field.write(crs="EPSG:32633", plots=form).file())
+    assert found[found["label"] == 0].area.sum() == pytest.approx((labels == 3).sum() * 0.25)
+    assert found.total_bounds.tolist() == [412_001.0, 5_820_990.0, 412_015.0, 5_821_000.0]
+    with pytest.raises(CampaignError, match=r"plots\.raster: 'gt\.tif' lies in EPSG:32633, the campaign in None"):
+        read_plots(field.write(crs=None).file())
+
+
+def test_real_salinas_plots(real_data: Path) -> None:
+    found = read_plots(CampaignFile(Path(__file__).parents[2] / "campaigns" / "salinas_a.yaml"))
+    truth = scipy.io.loadmat(real_data / "salinasA" / "SalinasA_gt.mat")["salinasA_gt"]
+    for label, number in enumerate((1, 10, 11, 12, 13, 14)):
+        assert found[found["label"] == label].area.sum() == (truth == number).sum()

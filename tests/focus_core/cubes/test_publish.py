@@ -1,0 +1,106 @@
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from focus_core.config import IngestSettings, TileSettings
+from focus_core.cubes.publish import Metrics, digest, local_path, publish, record, verify
+from focus_core.errors import MissingInputError, TargetError
+
+
+def once(target: Path, content: str = "a", **changes: object) -> Metrics:
+    def write(folder: Path) -> Metrics:
+        (folder / "data").mkdir()
+        (folder / "data" / "x").write_text(content)
+        return {"length": float(len(content))}
+
+    arguments = {"step": "ingest", "inputs": {"raw": "0"}, "settings": IngestSettings(), "write": write} | changes
+    return publish(target, **arguments)  # type: ignore[arg-type]
+
+
+def forbidden(folder: Path) -> Metrics:
+    raise AssertionError("a finished step was run again")
+
+
+def test_a_rerun_is_no_rerun(tmp_path: Path) -> None:
+    target = tmp_path / "deep" / "store"
+    assert once(target) == {"length": 1.0}
+    first = digest(target)
+    assert once(target, write=forbidden) == {"length": 1.0}
+    assert digest(target) == first
+    verify(target)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"inputs": {"raw": "1"}},
+        {"settings": IngestSettings(chunk_px=32)},
+        {"settings": TileSettings()},
+        {"step": "tile"},
+    ],
+)
+def test_anything_else_is_another_result(tmp_path: Path, change: dict[str, object]) -> None:
+    once(tmp_path / "store")
+    once(tmp_path / "store", "other", **change)
+    assert (tmp_path / "store" / "data" / "x").read_text() == "other"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_a_failure_leaves_the_old_result_and_no_rest(tmp_path: Path) -> None:
+    once(tmp_path / "store")
+
+    def fail(folder: Path) -> Metrics:
+        (folder / "half").write_text("half")
+        raise ValueError("broken input")
+
+    with pytest.raises(ValueError, match="broken input"):
+        once(tmp_path / "store", inputs={}, write=fail)
+    assert (tmp_path / "store" / "data" / "x").read_text() == "a"
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_leftovers_of_a_killed_run_are_cleaned(tmp_path: Path) -> None:
+    (tmp_path / ".store.partial-dead").mkdir()
+    (tmp_path / ".store.partial-dead" / "x").write_text("x")
+    once(tmp_path / "store")
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
+    (tmp_path / "store").mkdir()
+    (tmp_path / "store" / "thesis.docx").write_text("years of work")
+    with pytest.raises(TargetError, match="exists and was not written by focus; choose another target"):
+        once(tmp_path / "store")
+    assert (tmp_path / "store" / "thesis.docx").read_text() == "years of work"
+
+
+def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TargetError, match="cannot be written"):
+        once(tmp_path / "file" / "store")
+    with pytest.raises(TargetError, match="stores on 's3' are not supported; give a local path"):
+        local_path("s3://bucket/store")
+
+
+def test_two_writers_do_not_meet(tmp_path: Path) -> None:
+    with (tmp_path / ".store.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(TargetError, match="is being written by another process"):
+            once(tmp_path / "store")
+
+
+def test_a_changed_store_is_noticed(tmp_path: Path) -> None:
+    once(tmp_path / "store")
+    assert record(tmp_path / "store")["step"] == "ingest"
+    (tmp_path / "store" / "data" / "x").write_text("b")
+    with pytest.raises(TargetError, match="was changed after it was published"):
+        verify(tmp_path / "store")
+
+
+def test_what_is_not_there_has_no_digest(tmp_path: Path) -> None:
+    for function in (digest, record):
+        with pytest.raises(MissingInputError, match="does not exist or is not finished"):
+            function(tmp_path / "nothing")
+    (tmp_path / "x").write_text("abc")
+    assert digest(f"file://{tmp_path}/x") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

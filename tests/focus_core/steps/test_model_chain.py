@@ -1,0 +1,186 @@
+"""pretrain, train, evaluate and explain on a planted campaign, with a real registry."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from safetensors.torch import load_file
+
+from focus_core import tracking
+from focus_core.config import EvaluateSettings, ExplainSettings, PromoteSettings
+from focus_core.cubes.publish import digest, record
+from focus_core.errors import CampaignError, ModelError, SettingsError
+from focus_core.model import BACKBONE_WEIGHTS, read_spec
+from focus_core.steps.evaluate import evaluate
+from focus_core.steps.explain import explain
+from focus_core.steps.pretrain import pretrain
+from focus_core.steps.promote import promote
+from focus_core.steps.train import train
+from tests.focus_core.steps.planted import PRETRAIN, TRAIN, tiles, write_stores
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where the stores of a trained chain lie."""
+
+    folder: Path
+    tiles: str
+    reference: str
+    backbone: str
+    model: str
+
+
+@pytest.fixture(scope="module")
+def chain(migrated_database: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("chain")
+    database = folder / "mlflow.db"
+    database.write_bytes(migrated_database.read_bytes())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{database}")
+        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+        tracking.configure()
+        tiles_uri, reference_uri = write_stores(folder)
+        found = Chain(folder, tiles_uri, reference_uri, str(folder / "backbone"), str(folder / "focus"))
+        pretrain(found.tiles, found.backbone, settings=PRETRAIN)
+        train(found.tiles, found.backbone, found.model, settings=TRAIN)
+        yield found
+
+
+@pytest.fixture(scope="module")
+def scores(chain: Chain) -> dict[str, float]:
+    return evaluate(
+        chain.tiles, chain.model, chain.reference, str(chain.folder / "evaluation"), settings=EvaluateSettings()
+    )
+
+
+def test_held_out_plots_are_told_apart(scores: dict[str, float]) -> None:
+    assert scores["test.plots"] == 18
+    assert scores["test.balanced_accuracy"] >= 0.85
+    assert (
+        scores["test.balanced_accuracy.lo"] <= scores["test.balanced_accuracy"] <= scores["test.balanced_accuracy.hi"]
+    )
+
+
+def test_curves_lie_on_the_planted_bands(scores: dict[str, float]) -> None:
+    for name in ("drought", "disease"):
+        assert scores[f"test.band_iou.{name}"] == pytest.approx(1.0)
+        assert scores[f"test.band_iou_ceiling.{name}"] == pytest.approx(1.0)
+        assert scores[f"test.mass_over_chance.{name}"] > 2.5
+
+
+def test_noise_holds_next_to_nothing(scores: dict[str, float]) -> None:
+    assert scores["test.null_share"] <= 0.02
+
+
+def test_exact_checks_hold(scores: dict[str, float]) -> None:
+    assert scores["swap_other_evidence"] == 0.0
+    assert scores["swap_logit_error"] < 1e-4
+
+
+def test_metrics_are_logged_to_the_run_that_trained_the_model(chain: Chain, scores: dict[str, float]) -> None:
+    import mlflow
+
+    run = mlflow.get_run(read_spec(Path(chain.model)).run_id)
+    assert run.data.metrics["gate.balanced_accuracy"] == scores["gate.balanced_accuracy"]
+    written = json.loads((chain.folder / "evaluation" / "metrics.json").read_text())
+    assert written == scores
+
+
+def test_the_backbone_file_is_untouched_and_not_in_the_model(chain: Chain) -> None:
+    recorded = read_spec(Path(chain.model)).backbone
+    assert recorded.kind == "self-supervised"
+    assert recorded.uri.startswith("models:/focus-backbone/")
+    own = load_file(Path(chain.model) / "focus.safetensors")
+    frozen = load_file(Path(chain.backbone) / BACKBONE_WEIGHTS)
+    assert not set(own) & set(frozen)
+
+
+def test_pretraining_does_not_depend_on_labels(chain: Chain, tmp_path: Path) -> None:
+    from focus_core.cubes.publish import publish
+    from focus_core.cubes.schema import TILES
+    from focus_core.cubes.store import write_store
+
+    def write(folder: Path) -> dict[str, float]:
+        data = tiles()
+        write_store(data.assign_coords(label=("tile", data["label"].to_numpy()[::-1])), folder, TILES, encoding={})
+        return {}
+
+    shuffled = str(tmp_path / "tiles.zarr")
+    publish(shuffled, step="tile", inputs={}, settings=TRAIN, write=write)
+    pretrain(shuffled, str(tmp_path / "backbone"), settings=PRETRAIN)
+    left, right = (load_file(Path(path) / BACKBONE_WEIGHTS) for path in (chain.backbone, tmp_path / "backbone"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_rerun_changes_nothing(chain: Chain) -> None:
+    before = digest(chain.model)
+    again = train(chain.tiles, chain.backbone, chain.model, settings=TRAIN)
+    assert digest(chain.model) == before
+    assert again == record(chain.model)["metrics"]
+
+
+def test_the_champion_explains_every_tile_and_the_store_adds_up(chain: Chain, scores: dict[str, float]) -> None:
+    promoted = promote(chain.model, settings=PromoteSettings(at_most={}))
+    assert promoted["promoted"] == 1.0
+    uri = str(chain.folder / "explanation.zarr")
+    explain(chain.tiles, "models:/focus@champion", uri, settings=ExplainSettings(batch_tiles=16))
+    found = xr.open_zarr(uri, consolidated=False)
+    assert found.sizes["tile"] == 180
+    total = found["importance"].sum("group") + found["bias"]
+    np.testing.assert_allclose(total, found["logit"], atol=1e-4)
+    np.testing.assert_allclose(found["saliency"].sum(("py", "px")), found["importance"], atol=1e-4)
+    assert found.attrs["model_digest"]
+    assert found["plot"].to_numpy().tolist() == tiles()["plot"].to_numpy().tolist()
+
+
+def test_a_campaign_of_other_wavelengths_is_refused_with_both_ranges(chain: Chain, tmp_path: Path) -> None:
+    from focus_core.cubes.publish import publish
+    from focus_core.cubes.schema import TILES
+    from focus_core.cubes.store import write_store
+
+    def write(folder: Path) -> dict[str, float]:
+        data = tiles()
+        write_store(data.assign_coords(wavelength=data["wavelength"] + 30.0), folder, TILES, encoding={})
+        return {}
+
+    other = str(tmp_path / "tiles.zarr")
+    publish(other, step="tile", inputs={}, settings=TRAIN, write=write)
+    target = tmp_path / "explanation.zarr"
+    with pytest.raises(ModelError, match=r"455\.0-1005\.0 nm.* 425\.0-975\.0 nm"):
+        explain(other, chain.model, str(target), settings=ExplainSettings())
+    assert list(tmp_path.iterdir()) == [tmp_path / "tiles.zarr"]
+
+
+def test_a_campaign_without_validation_plots_cannot_train(chain: Chain, tmp_path: Path) -> None:
+    from focus_core.cubes.publish import publish
+    from focus_core.cubes.schema import TILES
+    from focus_core.cubes.store import write_store
+
+    def write(folder: Path) -> dict[str, float]:
+        data = tiles()
+        fold = np.where(data["fold"].to_numpy() == "validation", "train", data["fold"].to_numpy())
+        write_store(data.assign_coords(fold=("tile", fold.astype(object))), folder, TILES, encoding={})
+        return {}
+
+    other = str(tmp_path / "tiles.zarr")
+    publish(other, step="tile", inputs={}, settings=TRAIN, write=write)
+    with pytest.raises(CampaignError, match="no labelled tile in the fold 'validation'"):
+        train(other, chain.backbone, str(tmp_path / "focus"), settings=TRAIN)
+    assert not (tmp_path / "focus").exists()
+
+
+def test_more_parameters_than_the_cap_are_refused(chain: Chain, tmp_path: Path) -> None:
+    capped = TRAIN.model_copy(update={"max_parameter_share": 0.01})
+    with pytest.raises(SettingsError, match=r"max_parameter_share is 0\.01"):
+        train(chain.tiles, chain.backbone, str(tmp_path / "focus"), settings=capped)
+
+
+def test_a_patch_that_does_not_divide_the_input_is_refused(chain: Chain, tmp_path: Path) -> None:
+    odd = PRETRAIN.model_copy(update={"backbone": PRETRAIN.backbone.model_copy(update={"patch_px": 5})})
+    with pytest.raises(SettingsError, match="patches of 5 px do not divide the input of 12 px"):
+        pretrain(chain.tiles, str(tmp_path / "backbone"), settings=odd)

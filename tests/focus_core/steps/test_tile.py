@@ -1,0 +1,220 @@
+"""From ``cube.zarr`` and plots to ``tiles.zarr``."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from focus_core.config import IngestSettings, TileSettings
+from focus_core.cubes.publish import Metrics, record, verify
+from focus_core.cubes.schema import CUBE, TILES
+from focus_core.cubes.store import open_store
+from focus_core.errors import CampaignError, MissingInputError, StoreError, TargetError
+from focus_core.steps.ingest import ingest
+from focus_core.steps.tile import tile
+from tests.focus_core.cubes.small_campaign import Field, make_field, plot, square
+
+CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Field:
+    return make_field(tmp_path / "field")
+
+
+@pytest.fixture
+def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = Path(os.environ.get("FOCUS_DATA", Path(__file__).parents[4] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; set FOCUS_DATA")
+    monkeypatch.setenv("FOCUS_DATA", str(folder))
+    return folder
+
+
+def ingested(campaign: Path, out: Path, chunk_px: int = 16) -> Path:
+    ingest(
+        str(campaign), str(out / "cube.zarr"), str(out / "reference.zarr"), settings=IngestSettings(chunk_px=chunk_px)
+    )
+    return out
+
+
+def run(campaign: Path, out: Path, **settings: float) -> Metrics:
+    return tile(
+        str(campaign), str(out / "cube.zarr"), str(out / "tiles.zarr"), settings=TileSettings(**settings)  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+@pytest.fixture
+def out(field: Field, tmp_path: Path) -> Path:
+    return ingested(field.campaign, tmp_path)
+
+
+def test_pixels_are_those_of_the_cube_inside_the_plot(field: Field, out: Path) -> None:
+    run(field.campaign, out)
+    cube, tiles = open_store(out / "cube.zarr", CUBE).load(), open_store(out / "tiles.zarr", TILES).load()
+    for index in range(0, tiles.sizes["tile"], 5):
+        one = tiles.isel(tile=index)
+        rows, cols = (slice(int(one[key]), int(one[key]) + 8) for key in ("row", "col"))
+        expected, found = cube["reflectance"][:, rows, cols].to_numpy(), one["reflectance"].to_numpy()
+        kept = np.isfinite(found).all(axis=0)
+        np.testing.assert_array_equal(found[:, kept], expected[:, kept])
+        assert np.isnan(found[:, ~kept]).all()
+        assert kept.mean() == one["valid_fraction"]
+        assert one["coverage"] <= 64
+
+
+def test_coordinates_and_attributes(field: Field, out: Path) -> None:
+    metrics = run(field.campaign, out)
+    tiles = open_store(out / "tiles.zarr", TILES)
+    assert tiles.sizes["tile"] == metrics["tiles"] == 8 * 6
+    assert {
+        str(name)[-1]: int(label) for name, label in zip(tiles["plot"].values, tiles["label"].values, strict=True)
+    } == {
+        "c": 0,
+        "d": 1,
+    }
+    assert tiles.attrs["classes"] == ["control", "drought"]
+    assert tiles.attrs["reference_class"] == "control"
+    assert tiles.attrs["groups"]["red"] == [600.0, 680.0]
+    assert tiles.attrs["input_px"] == 8
+    assert tiles.attrs["transform"] == [0.5, 0.0, 412_000.0, 0.0, -0.5, 5_821_000.0]
+    assert "32633" in tiles.attrs["crs"]
+    assert tiles.attrs["summary"]["tiles"] == metrics["tiles"]
+    assert all(metrics[f"tiles.{fold}"] == 12 for fold in ("train", "validation", "gate", "test"))
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_plots_fold_whole_blocks(field: Field, out: Path) -> None:
+    run(field.campaign, out)
+    tiles = open_store(out / "tiles.zarr", TILES)
+    folds = {(str(name)[:2], str(fold)) for name, fold in zip(tiles["plot"].values, tiles["fold"].values, strict=True)}
+    assert len(folds) == 4
+    assert len({fold for _, fold in folds}) == 4
+
+
+def test_statistics_are_those_of_training_pixels_each_once(field: Field, out: Path) -> None:
+    run(field.campaign, out)
+    tiles = open_store(out / "tiles.zarr", TILES).load()
+    pixels: dict[tuple[int, int], np.ndarray] = {}
+    for index in np.flatnonzero(tiles["fold"].to_numpy().astype(object).astype(str) == "train"):
+        one = tiles.isel(tile=index)
+        values = one["reflectance"].to_numpy()
+        for row, col in np.argwhere(np.isfinite(values).all(axis=0)):
+            pixels[int(one["row"]) + int(row), int(one["col"]) + int(col)] = values[:, row, col]
+    spectra = np.array(list(pixels.values()), dtype=np.float64)
+    np.testing.assert_allclose(tiles["band_mean"], spectra.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(tiles["band_std"], spectra.std(axis=0), rtol=1e-4)
+
+
+def test_one_tile_a_chunk_and_whole_shards(field: Field, out: Path) -> None:
+    run(field.campaign, out, tiles_per_shard=20)
+    raw = xr.open_zarr(out / "tiles.zarr", consolidated=False, mask_and_scale=False)
+    encoding = raw["reflectance"].encoding
+    assert encoding["chunks"] == (1, 24, 8, 8)
+    assert encoding["shards"] == (20, 24, 8, 8)
+    assert len([path for path in (out / "tiles.zarr" / "reflectance" / "c").rglob("*") if path.is_file()]) == 3
+    few = open_store(out / "tiles.zarr", TILES)["reflectance"].to_numpy()
+    run(field.campaign, out, tiles_per_shard=7)
+    np.testing.assert_array_equal(open_store(out / "tiles.zarr", TILES)["reflectance"], few)
+
+
+def test_a_stored_chunk_is_decoded_once(field: Field, out: Path) -> None:
+    metrics = run(field.campaign, out)
+    assert metrics["chunks_decoded"] <= 3 * 4
+    unique = metrics["bytes"] - metrics["bytes_copied_again"]
+    assert unique == 8 * 15 * 11 * 24 * 2 or unique < metrics["bytes"]
+
+
+def test_a_rerun_is_no_rerun_and_lineage_is_kept(field: Field, out: Path) -> None:
+    first = run(field.campaign, out)
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "tiles.zarr").rglob("*")}
+    assert run(field.campaign, out) == first
+    assert stamps == {path: path.stat().st_mtime_ns for path in (out / "tiles.zarr").rglob("*")}
+    verify(out / "tiles.zarr")
+    assert record(out / "tiles.zarr")["inputs"]["cube"] == record(out / "cube.zarr")["digest"]
+
+
+def test_unlabelled_campaigns(field: Field, out: Path) -> None:
+    field.write(plots={"file": "plots.geojson", "label": None})
+    ingested(field.campaign, out)
+    run(field.campaign, out)
+    assert (open_store(out / "tiles.zarr", TILES)["label"] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        (plot("far", "control", "B9", square(300, 5, 10, 10)), "plot 'far' lies outside the image"),
+        (plot("P0c", "control", "B9", square(3, 5, 10, 10)), "two plots have one id: P0c"),
+        (
+            plot("over", "control", "B9", square(3, 5, 10, 10)),
+            r"plots 'over' .* and 'P0c' .* share pixels across folds",
+        ),
+    ],
+)
+def test_wrong_plots_are_refused_and_leave_nothing(field: Field, out: Path, extra: dict, message: str) -> None:
+    field.plots.append(extra)
+    with pytest.raises(CampaignError, match=message):
+        run(field.write_plots().campaign, out)
+    assert sorted(path.name for path in out.iterdir()) == ["cube.zarr", "field", "reference.zarr"]
+
+
+def test_a_class_without_a_training_plot_is_refused(field: Field, out: Path) -> None:
+    for item in field.plots:
+        if item["properties"]["label"] == "drought":
+            item["properties"]["label"] = None
+    with pytest.raises(CampaignError, match=r"campaign\.yaml:\d+: classes: class 'drought' has no training plot"):
+        run(field.write_plots().campaign, out)
+    assert not (out / "tiles.zarr").exists()
+
+
+def test_another_campaigns_cube_is_refused(field: Field, out: Path) -> None:
+    field.write(campaign="other-field")
+    with pytest.raises(StoreError, match=r"'small-field', but campaign\.yaml says 'other-field'; run ingest again"):
+        run(field.campaign, out)
+    field.write(campaign="small-field", quantity="radiance", cubes=[{"image": "strip-1.raw"}])
+    with pytest.raises(StoreError, match=r"quantity 'reflectance', but campaign\.yaml says 'radiance'"):
+        run(field.campaign, out)
+
+
+def test_no_cube_and_no_target(field: Field, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="does not exist or is not finished"):
+        run(field.campaign, tmp_path / "empty")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TargetError, match="cannot be written"):
+        tile(str(field.campaign), str(out / "cube.zarr"), str(tmp_path / "file" / "t"), settings=TileSettings())
+
+
+def test_real_salinas_has_every_class_in_every_fold(real_data: Path, tmp_path: Path) -> None:
+    campaign = CAMPAIGNS / "salinas_a.yaml"
+    metrics = run(campaign, ingested(campaign, tmp_path, 256))
+    tiles = open_store(tmp_path / "tiles.zarr", TILES)
+    found = {(int(label), str(fold)) for label, fold in zip(tiles["label"].values, tiles["fold"].values, strict=True)}
+    assert len(found) == 6 * 4
+    assert metrics["tiles"] > 1000
+    assert metrics["dropped.guard"] > 0
+    # One window lies between windows of two folds: their own pixels are at least 4 px apart.
+    place = np.stack([tiles["row"].values, tiles["col"].values], axis=1)
+    fold = tiles["fold"].to_numpy().astype(object).astype(str)
+    masks = np.isfinite(tiles["reflectance"][:, 50].to_numpy())
+    owner = np.full((83, 86), "", dtype="U10")
+    for (row, col), name, mask in zip(place, fold, masks, strict=True):
+        owner[row : row + 4, col : col + 4][mask] = name
+    for name in ("train", "validation", "gate", "test"):
+        own, other = np.argwhere(owner == name), np.argwhere((owner != name) & (owner != ""))
+        apart = np.abs(own[:, None, :] - other[None, :, :]).max(axis=2).min()
+        assert apart - 1 >= 4
+
+
+def test_real_enmap_and_maize(real_data: Path, tmp_path: Path) -> None:
+    enmap = run(CAMPAIGNS / "enmap.yaml", ingested(CAMPAIGNS / "enmap.yaml", tmp_path / "enmap", 64))
+    assert (enmap["plots"], enmap["plots_without_tile"], enmap["dropped.invalid"]) == (8, 0, 0)
+    tiles = open_store(tmp_path / "enmap" / "tiles.zarr", TILES)
+    assert tiles["coverage"].sum() > 0.9 * 64 * tiles.sizes["tile"]
+    maize = run(CAMPAIGNS / "maize.yaml", ingested(CAMPAIGNS / "maize.yaml", tmp_path / "maize"))
+    assert (maize["plots"], maize["plots_cut"]) == (2, 0)
+    tiles = open_store(tmp_path / "maize" / "tiles.zarr", TILES)
+    assert (tiles["label"] == -1).all()
+    assert tiles.attrs["crs"] == ""
