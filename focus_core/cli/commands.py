@@ -15,7 +15,7 @@ from focus_core.cli.summary import emit, print_table, summarise, write_json
 from focus_core.cli.whole_run import Campaigns, Fit, Out, Tracking, whole_run
 from focus_core.errors import SettingsError
 
-BENCHES = {"backbones": "focus_core.bench.backbones"}
+BENCHES = {"backbones": "focus_core.bench.backbones", "rotations": "focus_core.bench.rotations"}
 """Modules behind ``focus bench``, by name; each has ``run(campaigns, *, folder, seeds)``."""
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the registered model.")]

@@ -5,6 +5,7 @@ Knows the file's shape and confines every path that it names; opens none of the 
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import os
 import re
@@ -120,7 +121,7 @@ class Window(Settings):
     edge: Literal["shift", "drop"] = "shift"
     """``shift``: the last window of a plot is moved back inside the plot's extent; ``drop``: it is left out."""
     guard_px: int = Field(default=0, ge=0)
-    """Windows closer than this to a plot of another fold are dropped, and counted, pixels."""
+    """Least distance between windows of different folds; windows that reach into it are dropped, and counted, pixels."""
 
 
 class Folds(Settings):
@@ -238,6 +239,15 @@ class CampaignFile:
             raise self._source.errors(failure) from failure
         except FocusError as failure:
             raise self.error(("groups",), str(failure)) from failure
+
+    def rotated(self, folds_seed: int | None) -> Self:
+        """Return the same campaign with its blocks in other folds; with the file's own where the seed is ``None``."""
+        if folds_seed is None:
+            return self
+        other = copy.copy(self)
+        folds = self.campaign.folds.model_copy(update={"seed": folds_seed})
+        other.campaign = self.campaign.model_copy(update={"folds": folds})
+        return other
 
     def error(self, location: tuple[int | str, ...], message: str) -> CampaignError:
         """Build an error that names file, line and key."""

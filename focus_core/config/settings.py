@@ -36,6 +36,8 @@ class TileSettings(Settings):
     """Windows with a smaller share of valid pixels inside their plot are dropped, and counted."""
     tiles_per_shard: int = Field(default=64, ge=1)
     """Tiles stored in one file."""
+    folds_seed: int | None = Field(default=None, ge=0)
+    """Seed of the folds instead of the campaign file's: another rotation of the blocks."""
 
 
 class BackboneSettings(Settings):

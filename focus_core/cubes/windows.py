@@ -14,7 +14,7 @@ import numpy.typing as npt
 import shapely
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
-from scipy.ndimage import maximum_filter
+from scipy.ndimage import distance_transform_cdt, maximum_filter
 
 from focus_core.config import CampaignFile
 from focus_core.config.campaign import Window
@@ -63,7 +63,7 @@ class Dropped:
     """How many windows and plots were left out, and why."""
 
     guard: int = 0
-    """Windows too near to a plot of another fold."""
+    """Windows that reach into the guard between two folds."""
     invalid: int = 0
     """Windows with too few valid pixels of their plot."""
 
@@ -234,11 +234,21 @@ def _bounds(inside: npt.NDArray[np.bool_], box: PixelBox) -> PixelBox:
 def _near_other_folds(
     plot: PlotPixels, folds: npt.NDArray[np.int8], guard: int, shape: Shape2d
 ) -> npt.NDArray[np.bool_]:
-    """Return which pixels of the plot's box have fewer than ``guard`` pixels between them and another fold's plot."""
+    """Return which pixels of the plot's box lie within half the guard of ground that is another fold's.
+
+    All ground belongs to the fold of the nearest plot (chessboard distance; of two equally near, the first fold). Pixels
+    that keep half the guard from other folds' ground on both sides have the whole guard between them.
+    """
     if guard == 0:
         return np.zeros((plot.box.rows, plot.box.cols), dtype=np.bool_)
-    around = plot.box.grown(guard, shape)
-    here = folds[around.slices]
-    foreign = (here != _NO_FOLD) & (here != FOLDS.index(plot.fold))
-    grown = maximum_filter(foreign.astype(np.uint8), size=2 * guard + 1, mode="constant")
+    # Ground within half the guard of this plot can be nearer to plots within the whole guard only.
+    around = plot.box.grown(guard + 1, shape)
+    here, own = folds[around.slices], FOLDS.index(plot.fold)
+    reach = distance_transform_cdt(here != own, metric="chessboard")
+    foreign = np.zeros(here.shape, dtype=np.bool_)
+    for fold in set(np.unique(here).tolist()) - {own, _NO_FOLD}:
+        other = distance_transform_cdt(here != fold, metric="chessboard")
+        foreign |= (other <= reach) if fold < own else (other < reach)
+    half = (guard + 1) // 2
+    grown = maximum_filter(foreign.astype(np.uint8), size=2 * half + 1, mode="constant")
     return np.asarray(grown[plot.box.within(around).slices] > 0)

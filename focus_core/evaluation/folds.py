@@ -48,18 +48,23 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
     Returns
     -------
     Metrics
-        ``balanced_accuracy`` with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``; per class with reference bands
+        ``balanced_accuracy`` with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``; ``window_balanced_accuracy`` over single windows; per class with reference bands
         the scores of `band_scores`, e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``,
         ``spatial_ap``, ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
         ``prefix_attention``, ``background_attention``, ``collapse`` (1 where prompts look at class and register tokens
-        more than twice as often as uniform attention). What does not apply is absent.
+        more than twice as often as uniform attention). ``importance.<class>.<group>``, the curve of each
+        class by group. What does not apply is absent.
     """
     plots = of_plots(explanation)
     found = {
         **_classification(plots, settings),
+        "window_balanced_accuracy": balanced_accuracy(
+            explanation["label"].to_numpy(), explanation["logit"].to_numpy().argmax(axis=1)
+        ),
         **_bands(model, plots, reference, settings),
         **_space(model, explanation, reference),
         **_attention(model, explanation),
+        **_curves(model, plots),
     }
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
@@ -104,6 +109,17 @@ def _bands(model: Focus, plots: PlotEvidence, reference: xr.Dataset, settings: E
         found |= {f"null_share.{spec.classes[cls]}": float(null[cls]) for cls in judged}
         found["null_share"] = float(np.nanmax(null[judged]))
     return found
+
+
+def _curves(model: Focus, plots: PlotEvidence) -> Metrics:
+    """Return the mean importance of each group for each class, over plots of that class."""
+    spec = model.spec
+    return {
+        f"importance.{name}.{group.name}": float(plots.importance[plots.label == cls, cls, index].mean())
+        for cls, name in enumerate(spec.classes)
+        if (plots.label == cls).any()
+        for index, group in enumerate(spec.groups)
+    }
 
 
 def _space(model: Focus, explanation: xr.Dataset, reference: xr.Dataset) -> Metrics:

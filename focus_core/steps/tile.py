@@ -61,7 +61,7 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     TargetError
         If the target cannot be written.
     """
-    file = CampaignFile(campaign_file)
+    file = CampaignFile(campaign_file).rotated(settings.folds_seed)
     form = file.campaign.plots
     key, name = ("file", form.file) if isinstance(form, VectorPlots) else ("raster", form.raster)
     plots_path = file.resolve(("plots", key), name)
