@@ -11,7 +11,9 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from focus_core import tracking
+from focus_core.config import RunSettings, SimulateSettings, from_mapping
 from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
+from focus_core.simulation import simulate
 
 # Machines are noisy: a slow example is no failure, and the suite has a time limit of its own.
 hypothesis.settings.register_profile("focus", deadline=None)
@@ -83,6 +85,30 @@ def windows() -> torch.Tensor:
     reflectance = 0.3 + 0.1 * torch.randn(5, 12, 12, 12, generator=generator)
     reflectance[..., :4] = torch.nan
     return reflectance
+
+
+@pytest.fixture(scope="session")
+def tiny_field(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two simulated flights over 32 plots of 12 px, 42 bands: a whole run takes seconds, its figures mean nothing."""
+    folder = tmp_path_factory.mktemp("trial") / "field"
+    settings = SimulateSettings(blocks=8, plot_px=12, bands=42, window_px=8, stride_px=4, groups="uniform:300")
+    simulate(str(folder), settings=settings)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> RunSettings:
+    """Settings that train for moments; the gate is overridden, because such a model passes none."""
+    return from_mapping(
+        RunSettings,
+        {
+            "pretrain": {"epochs": 1, "backbone": {"width": 24, "depth": 2, "heads": 2}},
+            "train": {"epochs": 3, "prompt_blocks": 1, "augmented_copies": 0, "max_parameter_share": 100.0},
+            "promote": {"override_reason": "a run of the tests, not a model"},
+            "evaluate": {"bootstrap_draws": 100, "swap_draws": 2},
+            "report": {"bootstrap_draws": 100},
+        },
+    )
 
 
 @pytest.fixture(scope="session")

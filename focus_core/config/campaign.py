@@ -121,7 +121,7 @@ class Window(Settings):
     edge: Literal["shift", "drop"] = "shift"
     """``shift``: the last window of a plot is moved back inside the plot's extent; ``drop``: it is left out."""
     guard_px: int = Field(default=0, ge=0)
-    """Least distance between windows of different folds; windows that reach into it are dropped, and counted, pixels."""
+    """Least gap between windows of different folds, pixels; windows that reach into it are dropped, and counted."""
 
 
 class Folds(Settings):
@@ -170,15 +170,15 @@ class Campaign(Settings):
     """Class names; their order is the order of ``cls`` in every store."""
     reference_class: ClassName | None = None
     """Class against which importance is measured, e.g. the control; ``null``: the class-balanced mean."""
-    masks: dict[ClassName, str] = {}
+    masks: dict[ClassName, str] = Field(default_factory=dict)
     """Expert masks: a raster per class on the cube's grid, non-zero where the class shows."""
-    ranges_nm: dict[ClassName, list[RangeNm]] = {}
+    ranges_nm: dict[ClassName, list[RangeNm]] = Field(default_factory=dict)
     """Expert ranges per class: the wavelengths at which physiology says the class shows, nm."""
     groups: str | dict[ClassName, RangeNm] = "agronomic"
     """Wavelength groups: ``agronomic``, ``uniform:<nm>``, or names with ``[low, high]`` in nm."""
-    bad_ranges_nm: list[RangeNm] = []
+    bad_ranges_nm: list[RangeNm] = Field(default_factory=list)
     """Ranges declared bad beside what the file and the quality checks find, nm."""
-    null_ranges_nm: list[RangeNm] = []
+    null_ranges_nm: list[RangeNm] = Field(default_factory=list)
     """Ranges known to hold noise only (planted by the simulator); read by ``evaluate`` alone, nm."""
     window: Window = Window()
     """Unit of analysis."""

@@ -63,7 +63,7 @@ class PretrainSettings(Settings):
     """Passes over all group images."""
     max_tiles: int = Field(default=2000, ge=1)
     """Largest number of tiles used, drawn at random."""
-    batch_images: int = Field(default=256, ge=1)
+    batch_images: int = Field(default=128, ge=1)
     """Group images in a step."""
     mask_share: float = Field(default=0.5, gt=0.0, lt=1.0)
     """Share of patches hidden."""

@@ -186,7 +186,7 @@ def _replace(staging: Path, target: Path) -> None:
 
 
 def _record_file(folder: Path) -> Path:
-    """A Zarr group keeps the record in its attributes, so that it travels with the store."""
+    """Return where the record is kept: a Zarr group's attributes, so that it travels with the store."""
     group = folder / "zarr.json"
     return group if group.exists() else folder / _SIDECAR
 

@@ -236,8 +236,8 @@ def _near_other_folds(
 ) -> npt.NDArray[np.bool_]:
     """Return which pixels of the plot's box lie within half the guard of ground that is another fold's.
 
-    All ground belongs to the fold of the nearest plot (chessboard distance; of two equally near, the first fold). Pixels
-    that keep half the guard from other folds' ground on both sides have the whole guard between them.
+    All ground belongs to the fold of the nearest plot (chessboard distance; of two equally near, the first fold).
+    Pixels that keep half the guard from other folds' ground on both sides have the whole guard between them.
     """
     if guard == 0:
         return np.zeros((plot.box.rows, plot.box.cols), dtype=np.bool_)

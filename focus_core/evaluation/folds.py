@@ -48,12 +48,13 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
     Returns
     -------
     Metrics
-        ``balanced_accuracy`` with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``; ``window_balanced_accuracy`` over single windows; per class with reference bands
-        the scores of `band_scores`, e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``,
-        ``spatial_ap``, ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
-        ``prefix_attention``, ``background_attention``, ``collapse`` (1 where prompts look at class and register tokens
-        more than twice as often as uniform attention). ``importance.<class>.<group>``, the curve of each
-        class by group. What does not apply is absent.
+        ``balanced_accuracy`` per plot with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``;
+        ``window_balanced_accuracy`` over single windows; per class with reference bands the scores of `band_scores`,
+        e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``, ``spatial_ap``,
+        ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
+        ``prefix_attention``, ``background_attention``, ``collapse`` (1 where prompts look at class and register
+        tokens more than twice as often as uniform attention); ``importance.<class>.<group>``, the curve of each class
+        by group. What does not apply is absent.
     """
     plots = of_plots(explanation)
     found = {

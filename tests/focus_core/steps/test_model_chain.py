@@ -73,6 +73,13 @@ def test_curves_lie_on_the_planted_bands(scores: dict[str, float]) -> None:
         assert scores[f"test.mass_over_chance.{name}"] > 2.5
 
 
+def test_saliency_lies_in_the_planted_half_of_the_window(scores: dict[str, float]) -> None:
+    for name in ("drought", "disease"):
+        assert scores[f"test.spatial_auc.{name}"] > 0.8
+        assert scores[f"test.spatial_pointing.{name}"] > 0.6
+        assert scores[f"test.spatial_ap.{name}"] > scores[f"test.spatial_auc.{name}"] / 2
+
+
 def test_noise_holds_next_to_nothing(scores: dict[str, float]) -> None:
     assert scores["test.null_share"] <= 0.02
 
