@@ -16,7 +16,22 @@ from focus_core.cli.summary import summarise
 from focus_core.config import PromoteSettings, RunSettings, SimulateSettings
 from focus_core.errors import MissingInputError, SettingsError
 
-VERBS = "ingest tile pretrain train evaluate promote explain aggregate report simulate run bench rollback audit".split()
+VERBS = [
+    "ingest",
+    "tile",
+    "pretrain",
+    "train",
+    "evaluate",
+    "promote",
+    "explain",
+    "aggregate",
+    "report",
+    "simulate",
+    "run",
+    "bench",
+    "rollback",
+    "audit",
+]
 TINY = ["--set", "blocks=2", "--set", "plot_px=8", "--set", "bands=30", "--set", "window_px=6"]
 
 

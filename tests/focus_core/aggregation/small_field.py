@@ -119,7 +119,7 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
     )
 
 
-def cube(campaign="flight_1", *, sensor_floor=420.0):
+def cube(campaign="flight_1", crs="EPSG:32633", *, sensor_floor=420.0):
     rng = np.random.default_rng(5)
     y, x = 40, 60
     values = rng.uniform(0.05, 0.5, (len(WAVELENGTH), y, x)).astype(np.float32)
@@ -128,7 +128,7 @@ def cube(campaign="flight_1", *, sensor_floor=420.0):
     return xr.Dataset(
         {"reflectance": (("band", "y", "x"), values), "valid": (("y", "x"), valid)},
         coords={
-            "y": 5_400_000.0 - 0.5 * np.arange(y),
+            "y": 5_400_000.0 - 0.5 * np.arange(y) if crs else 0.5 + np.arange(y),
             "x": 500_000.0 + 0.5 * np.arange(x),
             "wavelength": ("band", WAVELENGTH + sensor_floor - 420.0, WAVELENGTH_ATTRS),
             "fwhm": ("band", np.full(len(WAVELENGTH), 10.0), NM),
@@ -179,21 +179,29 @@ class Flight:
         return str(self.folder / f"{self.campaign}.{store}")
 
 
-def write_flight(folder, campaign="flight_1", *, ids=None, seed=0, date="2026-06-01", sensor="SIM-200", stores=()):
+def write_flight(
+    folder, campaign="flight_1", *, ids=None, seed=0, date="2026-06-01", sensor="SIM-200", crs="EPSG:32633", stores=()
+):
     """Write campaign file, polygons and explanation of a flight, and the other stores that are asked for."""
     ids = plot_ids() if ids is None else ids
     flight = Flight(folder, campaign)
-    polygons(ids).reset_index().to_file(folder / f"{campaign}.gpkg", driver="GPKG")
+    vector = f"{campaign}.gpkg" if crs else f"{campaign}.geojson"
+    (folder / vector).unlink(missing_ok=True)
+    frame = polygons(ids, crs).reset_index()
+    if crs:
+        frame.to_file(folder / vector, driver="GPKG")
+    else:
+        (folder / vector).write_text(frame.to_json(), encoding="utf-8")
     content = {
         "campaign": campaign, "date": date, "sensor": sensor, "quantity": "reflectance", "simulated": True,
-        "crs": "EPSG:32633", "cubes": [{"image": "image.hdr"}], "plots": {"file": f"{campaign}.gpkg"},
+        "crs": crs, "cubes": [{"image": "image.hdr"}], "plots": {"file": vector},
         "classes": list(CLASSES), "reference_class": "control",
         "groups": {name: list(nm) for name, nm in GROUPS.items()},
     }  # fmt: skip
     Path(flight.file).write_text(yaml.safe_dump(content), encoding="utf-8")
     publish_store(flight.uri("explanation.zarr"), explanation(campaign, ids, seed=seed), EXPLANATION)
     if "cube" in stores:
-        publish_store(flight.uri("cube.zarr"), cube(campaign), CUBE, {"reflectance": quantised()})
+        publish_store(flight.uri("cube.zarr"), cube(campaign, crs), CUBE, {"reflectance": quantised()})
     if "reference" in stores:
         publish_store(flight.uri("reference.zarr"), reference(campaign), REFERENCE)
     if "evaluation" in stores:

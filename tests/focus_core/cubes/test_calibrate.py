@@ -4,7 +4,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from focus_core.config import RawCube
@@ -22,6 +22,7 @@ def cube(values: np.ndarray, **fields: object) -> OpenedCube:
     return OpenedCube(path=Path("scan.raw"), files=(), data=data, **fields)  # type: ignore[arg-type]
 
 
+@settings(max_examples=20, deadline=None)
 @given(st.integers(300, 60_000), st.integers(0, 299), st.floats(0.1, 1.0))
 def test_the_panel_itself_has_its_reflectance(light: int, dark: int, panel: float) -> None:
     shape = (3, 4, 5)

@@ -27,7 +27,7 @@ def cube(values: np.ndarray | None = None) -> xr.Dataset:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.floats(1e-5, 1e-2), st.integers(0, 99))
 def test_a_round_trip_is_off_by_half_a_step(tmp_path_factory: pytest.TempPathFactory, scale: float, seed: int) -> None:
     values = np.random.default_rng(seed).uniform(-32767, 32767, (3, 2, 4)).astype(np.float32) * np.float32(scale)

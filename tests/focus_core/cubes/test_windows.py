@@ -121,10 +121,40 @@ def test_kept_windows_stand_off_from_other_folds(field: Field, guard: int) -> No
     folds = fold_map(field.file(), [own, other], SHAPE)
     form = Window(size_px=4, stride_px=1, guard_px=guard)
     tiles, dropped = tiles_of_plot(own, form, folds=folds, valid=valid(), min_valid_fraction=0.5)
-    nearest = max(tile.window.col + 4 for tile in tiles)
-    assert 22 - nearest == guard
-    assert dropped.guard == 17 * guard
+    half = (guard + 1) // 2
+    assert 22 - max(tile.window.col + 4 for tile in tiles) == half
+    assert dropped.guard == 17 * half
     assert len(tiles) + dropped.guard == 17 * 17
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 7), st.integers(0, 10_000))
+def test_pixels_of_different_folds_keep_the_guard(guard: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    ground = np.kron(rng.integers(0, 5, (5, 6)), np.ones((8, 9), dtype=np.int8)).astype(np.int8)
+    ground = np.where(rng.random(ground.shape) < 0.05, 4, ground)[: SHAPE.rows, : SHAPE.cols]
+    owner = np.full(ground.shape, -1)
+    folds = np.where(ground == 4, -1, ground).astype(np.int8)
+    for number, fold in enumerate(("train", "validation", "gate", "test")):
+        mask = folds == number
+        plot = PlotPixels(fold, 0, fold, PixelBox(0, 0, *mask.shape), mask.astype(np.float32), cut=False)
+        form = Window(size_px=4, stride_px=1, guard_px=guard)
+        tiles, _ = tiles_of_plot(plot, form, folds=folds, valid=valid(), min_valid_fraction=0.5)
+        for tile in tiles:
+            owner[tile.window.box.slices][mask[tile.window.box.slices]] = number
+    for number in range(4):
+        own, other = np.argwhere(owner == number), np.argwhere((owner != number) & (owner != -1))
+        if len(own) and len(other):
+            assert np.abs(own[:, None] - other[None]).max(axis=2).min() - 1 >= guard
+
+
+def test_a_plot_sees_the_same_guard_whatever_its_box(field: Field) -> None:
+    plots = [rectangle(PixelBox(2, 2, 12, 12)), rectangle(PixelBox(2, 17, 12, 12), "b", "test")]
+    folds = fold_map(field.file(), plots, SHAPE)
+    form = Window(size_px=4, stride_px=1, guard_px=5)
+    kept = [tiles_of_plot(plot, form, folds=folds, valid=valid(), min_valid_fraction=0.5)[0] for plot in plots]
+    ends = max(tile.window.col + 4 for tile in kept[0]), min(tile.window.col for tile in kept[1])
+    assert 5 <= ends[1] - ends[0] <= 6
 
 
 def test_invalid_pixels_count_against_a_window_but_not_against_its_area() -> None:

@@ -52,12 +52,11 @@ class Page(HTMLParser):
         return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
-def write(folder, flights=1, *, ids=None, sensor="SIM-200"):
+def write(folder, flights=1, **options):
     target = str(folder / "importance.zarr")
     for number in range(1, flights + 1):
-        flight = write_flight(
-            folder, f"flight_{number}", ids=ids, seed=number, date=f"2026-0{number}-01", sensor=sensor, stores=STORES
-        )
+        date = f"2026-0{number}-01"
+        flight = write_flight(folder, f"flight_{number}", seed=number, date=date, stores=STORES, **options)
         aggregate(flight.file, flight.uri("explanation.zarr"), target, settings=AggregateSettings())
     return flight, target
 
@@ -142,6 +141,15 @@ def test_a_second_flight_brings_the_change_between_them(tmp_path):
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "What changed since flight_1 (2026-01-01)" in page.text
     assert len(page.data("spec-change")["data"]) == 6
+
+
+def test_a_field_without_a_crs_is_drawn_in_pixels_with_rows_downwards(tmp_path):
+    run(*write(tmp_path, crs=None), tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Area (pixels)" in page.text
+    layout = page.data("spec-map")["layout"]
+    assert layout["yaxis"]["autorange"] == "reversed"
+    assert layout["yaxis"]["title"]["text"] == "Row (pixels)"
 
 
 def test_texts_from_files_stay_texts(hostile):

@@ -150,7 +150,7 @@ def test_unlabelled_campaigns(field: Field, out: Path) -> None:
         (plot("P0c", "control", "B9", square(3, 5, 10, 10)), "two plots have one id: P0c"),
         (
             plot("over", "control", "B9", square(3, 5, 10, 10)),
-            r"plots 'over' .* and 'P0c' .* share pixels across folds",
+            r"'over' .* and 'P0c' .* share pixels across folds",
         ),
     ],
 )
@@ -195,7 +195,7 @@ def test_real_salinas_has_every_class_in_every_fold(real_data: Path, tmp_path: P
     assert len(found) == 6 * 4
     assert metrics["tiles"] > 1000
     assert metrics["dropped.guard"] > 0
-    # One window lies between windows of two folds: their own pixels are at least 4 px apart.
+    # One window lies between windows of two folds.
     place = np.stack([tiles["row"].values, tiles["col"].values], axis=1)
     fold = tiles["fold"].to_numpy().astype(object).astype(str)
     masks = np.isfinite(tiles["reflectance"][:, 50].to_numpy())

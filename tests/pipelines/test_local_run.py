@@ -1,0 +1,85 @@
+"""Both pipelines run end to end on this machine, a process for each task, and write what `focus run` writes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+import yaml
+
+from focus_core import tracking
+from focus_core.config import RunLayout, read_campaigns
+from focus_core.cubes.publish import digest
+from focus_core.steps.run import run
+
+ROOT = Path(__file__).parents[2]
+STORES = ("cube", "reference", "tiles")
+
+
+def pipelines(*arguments):
+    command = [sys.executable, "-m", "pipelines", "run", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("MLFLOW_TRACKING_URI", None)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+
+
+def stated(layout):
+    """Metrics of a run without measured time and the number of the registered version."""
+    metrics = json.loads(Path(layout.summary).read_text())["metrics"]
+    return {name: item["mean"] for name, item in metrics.items() if not is_measured(name)}
+
+
+def is_measured(name):
+    return name.endswith((".seconds", ".version")) or ".cost." in name
+
+
+@pytest.mark.timeout(900)
+def test_pipelines_and_focus_run_write_the_same(tiny_field, tiny_settings, registry, tmp_path):
+    campaign = tiny_field / "flight-1" / "campaign.yaml"
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(yaml.safe_dump(tiny_settings.model_dump(mode="json", exclude_defaults=True)))
+    ours, theirs = RunLayout.below(tmp_path / "kubeflow"), RunLayout.below(tmp_path / "library")
+
+    done = pipelines(campaign, "--out", ours.out, "--settings", settings)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    assert done.stdout == ""
+    last = done.stderr.strip().splitlines()[-2:]
+    (file,) = read_campaigns([str(campaign)])
+    own, other = ours.campaign(file), theirs.campaign(file)
+    assert last == [ours.importance, own.report]
+    assert "<html" in Path(own.report).read_text(encoding="utf-8")
+
+    expected = run([file], theirs, tiny_settings)
+    found = stated(ours)
+    assert found == pytest.approx({k: v for k, v in expected.items() if not is_measured(k)}, rel=1e-4, abs=1e-6)
+    for store in STORES:
+        assert digest(getattr(own, store)) == digest(getattr(other, store))
+    ours_open, theirs_open = (xr.open_zarr(layout.importance, consolidated=False) for layout in (ours, theirs))
+    np.testing.assert_allclose(ours_open["importance"], theirs_open["importance"], rtol=1e-4, atol=1e-5)
+    identity = ours_open["importance"].sum("band") + ours_open["bias"] - ours_open["logit"]
+    assert float(abs(identity.where(ours_open["present"])).max()) < 1e-4
+
+    tracking.configure(ours.tracking)
+    assert tracking.champion("focus") == 1
+
+
+@pytest.mark.timeout(300)
+def test_a_failing_task_ends_the_run_with_its_reason_in_the_log(tiny_field, tmp_path):
+    done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "run", "--no-train")
+    assert done.returncode == 2
+    assert "finished with status" in done.stderr
+    assert "champion" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("pipelines: ")
+    assert not (tmp_path / "run" / "importance.zarr").exists()
+
+
+def test_a_wrong_campaign_is_refused_before_the_first_task(tmp_path):
+    done = pipelines(tmp_path / "none.yaml", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no such campaign file" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
