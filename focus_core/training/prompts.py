@@ -209,14 +209,14 @@ def _class_weight(label: Int[Tensor, " tile"], classes: int) -> Float[Tensor, " 
 
 @torch.no_grad()
 def _calibrate(model: Focus, checks: ContextCache, validation: Labelled) -> float:
-    """Scale read-out and bias by one temperature that fits the validation plots (Guo et al., ICML 2017).
+    """Scale read-out and bias by one temperature that fits the validation windows (Guo et al., ICML 2017).
 
-    Evidence scales with it, so that it still adds up to the logit.
+    Windows, because a handful of validation plots is soon classified without a mistake, and then no confidence is
+    too high for them. Evidence scales with the temperature, so that it still adds up to the logit.
     """
-    logits = plot_logits(model.logits(evidence_of(model, checks)), validation)
-    labels = plot_labels(validation)
+    logits = model.logits(evidence_of(model, checks))
     temperatures = torch.logspace(-1.0, 1.0, 81)
-    losses = torch.stack([nn.functional.cross_entropy(logits / t, labels) for t in temperatures])
+    losses = torch.stack([nn.functional.cross_entropy(logits / t, validation.label) for t in temperatures])
     best = float(temperatures[losses.argmin()])
     model.read_out.div_(best)
     model.class_bias.div_(best)
