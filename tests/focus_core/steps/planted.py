@@ -7,7 +7,7 @@ import xarray as xr
 
 from focus_core.config import BackboneSettings, PretrainSettings, TileSettings, TrainSettings
 from focus_core.cubes.publish import publish
-from focus_core.cubes.schema import REFERENCE, TILES, WAVELENGTH_ATTRS
+from focus_core.cubes.schema import REFERENCE, TILES, WAVELENGTH_ATTRS, Schema
 from focus_core.cubes.store import write_store
 
 CLASSES = ["control", "drought", "disease"]
@@ -18,7 +18,7 @@ _FOLDS = ("train", "train", "validation", "gate", "test")
 _NM = {"units": "nm"}
 
 
-def tiles(plots: int = 90, seed: int = 0, campaign: str = "planted") -> xr.Dataset:
+def tiles(plots: int = 90, seed: int = 0) -> xr.Dataset:
     """Drought lowers 550-700 nm, disease raises 700-850 nm, in the lower half of each window; 850-1000 nm is noise."""
     rng = np.random.default_rng(seed)
     plot = np.arange(plots).repeat(2)
@@ -47,7 +47,7 @@ def tiles(plots: int = 90, seed: int = 0, campaign: str = "planted") -> xr.Datas
             "coverage": ("tile", np.full(len(plot), 120.0)),
         },
         attrs={
-            "campaign": campaign,
+            "campaign": "planted",
             "classes": CLASSES,
             "reference_class": "control",
             "groups": {f"g{index}": [400.0 + 150 * index, 550.0 + 150 * index] for index in range(4)},
@@ -80,17 +80,21 @@ def reference(tile_count: int) -> xr.Dataset:
     )
 
 
-def write_stores(folder: Path, *, seed: int = 0, campaign: str = "planted") -> tuple[str, str]:
+def publish_store(uri: str, dataset: xr.Dataset, schema: Schema) -> str:
+    """Publish a dataset as a finished step would; return its URI."""
+
+    def write(staging: Path) -> dict[str, float]:
+        write_store(dataset, staging, schema, encoding={})
+        return {}
+
+    publish(uri, step="planted", inputs={}, settings=TileSettings(), write=write)
+    return uri
+
+
+def write_stores(folder: Path) -> tuple[str, str]:
     """Publish ``tiles.zarr`` and ``reference.zarr`` below a folder; return their URIs."""
-    data = tiles(seed=seed, campaign=campaign)
-
-    def publish_store(name: str, dataset: xr.Dataset) -> str:
-        def write(staging: Path) -> dict[str, float]:
-            write_store(dataset, staging, TILES if name == "tiles" else REFERENCE, encoding={})
-            return {}
-
-        uri = str(folder / f"{name}.zarr")
-        publish(uri, step=name, inputs={"seed": str(seed)}, settings=TileSettings(), write=write)
-        return uri
-
-    return publish_store("tiles", data), publish_store("reference", reference(data.sizes["tile"]))
+    data = tiles()
+    return (
+        publish_store(str(folder / "tiles.zarr"), data, TILES),
+        publish_store(str(folder / "reference.zarr"), reference(data.sizes["tile"]), REFERENCE),
+    )

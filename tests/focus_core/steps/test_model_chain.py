@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from focus_core import tracking
 from focus_core.config import EvaluateSettings, ExplainSettings, PromoteSettings
 from focus_core.cubes.publish import digest, record
+from focus_core.cubes.schema import TILES
 from focus_core.errors import CampaignError, ModelError, SettingsError
 from focus_core.model import BACKBONE_WEIGHTS, read_spec
 from focus_core.steps.evaluate import evaluate
@@ -21,7 +22,7 @@ from focus_core.steps.explain import explain
 from focus_core.steps.pretrain import pretrain
 from focus_core.steps.promote import promote
 from focus_core.steps.train import train
-from tests.focus_core.steps.planted import PRETRAIN, TRAIN, tiles, write_stores
+from tests.focus_core.steps.planted import PRETRAIN, TRAIN, publish_store, tiles, write_stores
 
 
 @dataclass(frozen=True)
@@ -108,17 +109,9 @@ def test_the_backbone_file_is_untouched_and_not_in_the_model(chain: Chain) -> No
 
 
 def test_pretraining_does_not_depend_on_labels(chain: Chain, tmp_path: Path) -> None:
-    from focus_core.cubes.publish import publish
-    from focus_core.cubes.schema import TILES
-    from focus_core.cubes.store import write_store
-
-    def write(folder: Path) -> dict[str, float]:
-        data = tiles()
-        write_store(data.assign_coords(label=("tile", data["label"].to_numpy()[::-1])), folder, TILES, encoding={})
-        return {}
-
-    shuffled = str(tmp_path / "tiles.zarr")
-    publish(shuffled, step="tile", inputs={}, settings=TRAIN, write=write)
+    data = tiles()
+    relabelled = data.assign_coords(label=("tile", data["label"].to_numpy()[::-1]))
+    shuffled = publish_store(str(tmp_path / "tiles.zarr"), relabelled, TILES)
     pretrain(shuffled, str(tmp_path / "backbone"), settings=PRETRAIN)
     left, right = (load_file(Path(path) / BACKBONE_WEIGHTS) for path in (chain.backbone, tmp_path / "backbone"))
     assert all(torch.equal(left[name], right[name]) for name in left)
@@ -146,36 +139,18 @@ def test_the_champion_explains_every_tile_and_the_store_adds_up(chain: Chain, sc
 
 
 def test_a_campaign_of_other_wavelengths_is_refused_with_both_ranges(chain: Chain, tmp_path: Path) -> None:
-    from focus_core.cubes.publish import publish
-    from focus_core.cubes.schema import TILES
-    from focus_core.cubes.store import write_store
-
-    def write(folder: Path) -> dict[str, float]:
-        data = tiles()
-        write_store(data.assign_coords(wavelength=data["wavelength"] + 30.0), folder, TILES, encoding={})
-        return {}
-
-    other = str(tmp_path / "tiles.zarr")
-    publish(other, step="tile", inputs={}, settings=TRAIN, write=write)
-    target = tmp_path / "explanation.zarr"
+    data = tiles()
+    shifted = data.assign_coords(wavelength=data["wavelength"] + 30.0)
+    other = publish_store(str(tmp_path / "tiles.zarr"), shifted, TILES)
     with pytest.raises(ModelError, match=r"455\.0-1005\.0 nm.* 425\.0-975\.0 nm"):
-        explain(other, chain.model, str(target), settings=ExplainSettings())
+        explain(other, chain.model, str(tmp_path / "explanation.zarr"), settings=ExplainSettings())
     assert list(tmp_path.iterdir()) == [tmp_path / "tiles.zarr"]
 
 
 def test_a_campaign_without_validation_plots_cannot_train(chain: Chain, tmp_path: Path) -> None:
-    from focus_core.cubes.publish import publish
-    from focus_core.cubes.schema import TILES
-    from focus_core.cubes.store import write_store
-
-    def write(folder: Path) -> dict[str, float]:
-        data = tiles()
-        fold = np.where(data["fold"].to_numpy() == "validation", "train", data["fold"].to_numpy())
-        write_store(data.assign_coords(fold=("tile", fold.astype(object))), folder, TILES, encoding={})
-        return {}
-
-    other = str(tmp_path / "tiles.zarr")
-    publish(other, step="tile", inputs={}, settings=TRAIN, write=write)
+    data = tiles()
+    fold = np.where(data["fold"].to_numpy() == "validation", "train", data["fold"].to_numpy()).astype(object)
+    other = publish_store(str(tmp_path / "tiles.zarr"), data.assign_coords(fold=("tile", fold)), TILES)
     with pytest.raises(CampaignError, match="no labelled tile in the fold 'validation'"):
         train(other, chain.backbone, str(tmp_path / "focus"), settings=TRAIN)
     assert not (tmp_path / "focus").exists()
