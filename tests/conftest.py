@@ -1,5 +1,6 @@
 """Small models and planted tiles that several tests share."""
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -135,3 +136,13 @@ def registry(migrated_database: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.delenv("MLFLOW_RUN_ID", raising=False)
     tracking.configure()
     return path
+
+
+@pytest.fixture
+def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of real files, which campaign files name by the variable ``FOCUS_DATA``."""
+    folder = Path(os.environ.get("FOCUS_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}; set FOCUS_DATA")
+    monkeypatch.setenv("FOCUS_DATA", str(folder))
+    return folder

@@ -203,11 +203,6 @@ def test_a_settings_file_must_be_a_mapping(tmp_path):
         read_settings(RunSettings, str(tmp_path / "none.yaml"), [])
 
 
-def test_one_model_name_for_training_and_promotion():
-    with pytest.raises(SettingsError, match="give one name"):
-        read_settings(RunSettings, None, ["train.model_name=wheat"])
-
-
 def test_a_table_shows_names_as_they_are(tmp_path):
     name = "[bold]x[/bold]"
     code = f"from focus_core.cli.summary import emit; emit({name!r}, {{{name!r}: [1.0]}}, None)"

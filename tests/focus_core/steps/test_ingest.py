@@ -1,6 +1,5 @@
 """From raw files to ``cube.zarr`` and ``reference.zarr``."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -36,15 +35,6 @@ CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 @pytest.fixture
 def field(tmp_path: Path) -> Field:
     return make_field(tmp_path / "field")
-
-
-@pytest.fixture
-def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = Path(os.environ.get("FOCUS_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}; set FOCUS_DATA")
-    monkeypatch.setenv("FOCUS_DATA", str(folder))
-    return folder
 
 
 def run(campaign: Path, out: Path, **settings: int) -> Metrics:

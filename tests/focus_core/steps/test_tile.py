@@ -1,6 +1,5 @@
 """From ``cube.zarr`` and plots to ``tiles.zarr``."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -22,15 +21,6 @@ CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 @pytest.fixture
 def field(tmp_path: Path) -> Field:
     return make_field(tmp_path / "field")
-
-
-@pytest.fixture
-def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = Path(os.environ.get("FOCUS_DATA", Path(__file__).parents[4] / "shared" / "data"))
-    if not folder.is_dir():
-        pytest.skip(f"no real data in {folder}; set FOCUS_DATA")
-    monkeypatch.setenv("FOCUS_DATA", str(folder))
-    return folder
 
 
 def ingested(campaign: Path, out: Path, chunk_px: int = 16) -> Path:
