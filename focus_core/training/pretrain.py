@@ -96,8 +96,12 @@ def pretrain_backbone(
     model = MaskedImageModel(vit)
     batches = len(images) // settings.batch_images + 1
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, settings.learning_rate, total_steps=settings.epochs * batches, pct_start=0.1
+    steps = settings.epochs * batches
+    schedule = torch.optim.lr_scheduler.ChainedScheduler(
+        [
+            torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.05, total_iters=max(1, steps // 10)),
+            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps),
+        ]
     )
     generator = torch.Generator().manual_seed(settings.seed)
     mean = float("nan")

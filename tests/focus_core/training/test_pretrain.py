@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from focus_core.config import BackboneSettings, PretrainSettings
@@ -17,6 +18,13 @@ def test_the_loss_falls() -> None:
     _, first = pretrain_backbone(stripes(), ARGUMENTS, SETTINGS.model_copy(update={"epochs": 1}))
     _, last = pretrain_backbone(stripes(), ARGUMENTS, SETTINGS.model_copy(update={"epochs": 8}))
     assert last < 0.8 * first
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 5, 10, 11])
+def test_any_number_of_steps_can_be_scheduled(epochs: int) -> None:
+    settings = SETTINGS.model_copy(update={"epochs": epochs, "batch_images": 64})
+    _, loss = pretrain_backbone(stripes(32), ARGUMENTS, settings)
+    assert loss > 0
 
 
 def test_the_same_seed_gives_the_same_backbone() -> None:
