@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,15 +12,16 @@ from typing import Any
 from kfp import local
 
 from focus_core.config import CampaignFile, RunLayout, RunSettings
-from focus_core.errors import FocusError
+from focus_core.errors import FocusError, TargetError
 from pipelines.campaign import campaign
+from pipelines.log import TaskLog
 from pipelines.training import training
 
 _OUTPUT = "executor_output.json"
 
 
 class PipelineError(FocusError, RuntimeError):
-    """A task of a pipeline failed; its reason stands in the log above."""
+    """A task of a pipeline failed; its reason stands in the log."""
 
 
 def run(files: Sequence[CampaignFile], layout: RunLayout, settings: RunSettings, *, fit: bool) -> dict[str, float]:
@@ -37,24 +37,38 @@ def run(files: Sequence[CampaignFile], layout: RunLayout, settings: RunSettings,
 
     Raises
     ------
+    TargetError
+        If a path cannot be handed to a task.
     PipelineError
         If a task fails.
     """
+    for path in (layout.out, *(file.path for file in files)):
+        if "python3" in str(path):  # kfp 2.17 puts the interpreter's path there, in every argument
+            raise TargetError(f"'{path}': Kubeflow's local runner rewrites 'python3' in paths; use another folder")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(layout.kubeflow))
+    layout.kubeflow.mkdir(parents=True, exist_ok=True)
     jobs = [(campaign, file, _campaign_arguments(file, layout, settings)) for file in files]
     if fit:
         jobs.insert(0, (training, files[0], _training_arguments(files[0], layout, settings)))
     metrics: dict[str, float] = {}
-    for pipeline, file, arguments in jobs:
-        started, before = time.time(), set(layout.kubeflow.glob("*"))
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # the log; standard output is kept for results
-                pipeline(**arguments)
-        except RuntimeError as error:
-            raise PipelineError(f"{file.path}: {error} The reason stands in the task's log above.") from error
-        (folder,) = set(layout.kubeflow.glob("*")) - before
-        _collect(metrics, folder, file.campaign.campaign, started)
+    with contextlib.closing(TaskLog(layout.kubeflow / "log.txt")) as log:
+        for pipeline, file, arguments in jobs:
+            started, before = time.time(), _runs(layout)
+            try:
+                with contextlib.redirect_stdout(log):
+                    pipeline(**arguments)
+            except RuntimeError as error:
+                reason = log.reason()
+                if reason is None:
+                    log.show_last()
+                raise PipelineError(f"{reason or error} (the whole log: {log.path})") from error
+            (folder,) = _runs(layout) - before
+            _collect(metrics, folder, file.campaign.campaign, started)
     return metrics
+
+
+def _runs(layout: RunLayout) -> set[Path]:
+    return {path for path in layout.kubeflow.iterdir() if path.is_dir()}
 
 
 def _training_arguments(file: CampaignFile, layout: RunLayout, settings: RunSettings) -> dict[str, Any]:

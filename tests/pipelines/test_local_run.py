@@ -68,12 +68,13 @@ def test_pipelines_and_focus_run_write_the_same(tiny_field, tiny_settings, regis
 
 
 @pytest.mark.timeout(300)
-def test_a_failing_task_ends_the_run_with_its_reason_in_the_log(tiny_field, tmp_path):
+def test_a_failing_task_ends_the_run_with_its_reason(tiny_field, tmp_path):
     done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "run", "--no-train")
     assert done.returncode == 2
-    assert "finished with status" in done.stderr
-    assert "champion" in done.stderr
-    assert done.stderr.strip().splitlines()[-1].startswith("pipelines: ")
+    assert "Task 'explain' finished with status FAILURE" in done.stderr
+    assert done.stderr.strip().splitlines()[-1].startswith("pipelines: the model 'focus' has no champion")
+    assert "Traceback" not in done.stderr
+    assert "champion" in (tmp_path / "run" / "kubeflow" / "log.txt").read_text(encoding="utf-8")
     assert not (tmp_path / "run" / "importance.zarr").exists()
 
 
@@ -83,3 +84,9 @@ def test_a_wrong_campaign_is_refused_before_the_first_task(tmp_path):
     assert "no such campaign file" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_path_that_kubeflow_would_rewrite_is_refused(tiny_field, tmp_path):
+    done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "python3")
+    assert done.returncode == 2
+    assert "rewrites 'python3' in paths; use another folder" in done.stderr
