@@ -8,6 +8,9 @@ DEMO ?= demo
 # Further arguments of pytest, e.g. make test ARGS="-k tile -x".
 ARGS ?=
 
+# OpenMP's threads spin while they wait; beside other work that made pre-training four times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 UV_VERSION := 0.13.8
 VENV := .venv
 BIN := $(VENV)/bin
