@@ -122,6 +122,7 @@ def test_an_interrupt_exits_130_and_leaves_nothing(tmp_path):
         cwd=tmp_path,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     for line in process.stderr:  # wait until it is at work
         if "simulating flight-1" in line:
