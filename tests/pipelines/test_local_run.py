@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -71,7 +72,8 @@ def test_pipelines_and_focus_run_write_the_same(tiny_field, tiny_settings, regis
 def test_a_failing_task_ends_the_run_with_its_reason(tiny_field, tmp_path):
     done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "run", "--no-train")
     assert done.returncode == 2
-    assert "Task 'explain' finished with status FAILURE" in done.stderr
+    # Both need the champion and neither waits for the other, so Kubeflow may start with either.
+    assert re.search(r"Task '(explain|evaluate)' finished with status FAILURE", done.stderr)
     assert done.stderr.strip().splitlines()[-1].startswith("pipelines: the model 'focus' has no champion")
     assert "Traceback" not in done.stderr
     assert "champion" in (tmp_path / "run" / "kubeflow" / "log.txt").read_text(encoding="utf-8")
