@@ -87,7 +87,7 @@ class TrainSettings(Settings):
     augmented_copies: int = Field(default=1, ge=0)
     """Flipped and noisy copies of each training tile in the cache."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
-    """Largest cache of keys and values, MB; beyond it the backbone is run again for each step."""
+    """Largest cache of keys and values, MB; a larger one is refused, with its size."""
     epochs: int = Field(default=30, ge=1)
     """Largest number of passes over the training tiles."""
     patience: int = Field(default=10, ge=1)
@@ -146,8 +146,6 @@ class ExplainSettings(Settings):
 
     batch_tiles: int = Field(default=16, ge=1)
     """Tiles in a forward pass."""
-    dask_scheduler: str | None = None
-    """Address of a Dask scheduler; none runs on this machine's threads."""
 
 
 class AggregateSettings(Settings):
