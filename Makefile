@@ -17,7 +17,7 @@ BIN := $(VENV)/bin
 UV_READY := $(VENV)/.uv-$(UV_VERSION)
 READY := $(VENV)/.ready
 LOCKS := requirements/base.txt requirements/torch.txt
-EXTRAS := pipelines demo dev
+EXTRAS := pipelines bench demo dev
 FLIGHTS := $(DEMO)/field/flight-1/campaign.yaml $(DEMO)/field/flight-2/campaign.yaml
 
 # uv reads none of pip's settings: the index and the certificates that pip is set up with are handed on.
