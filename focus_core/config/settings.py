@@ -57,8 +57,13 @@ class PretrainSettings(Settings):
     """Settings of ``pretrain``: self-supervised, on unlabelled tiles."""
 
     backbone: BackboneSettings = BackboneSettings()
-    method: Literal["masked", "random"] = "masked"
-    """``masked``: masked-image modelling; ``random``: no training, the baseline of every table."""
+    method: Literal["masked", "random", "published"] = "masked"
+    """``masked``: masked-image modelling; ``random``: no training, the baseline of every table; ``published``: the
+    weights of a timm ViT as they are."""
+    timm_name: str | None = None
+    """Name of the published ViT, e.g. ``vit_small_patch16_dinov3.lvd1689m``; ``backbone`` is not read then."""
+    weights: str | None = None
+    """Its ``.safetensors`` file; without one it is downloaded by name."""
     epochs: int = Field(default=6, ge=0)
     """Passes over all group images."""
     max_tiles: int = Field(default=2000, ge=1)
@@ -71,6 +76,14 @@ class PretrainSettings(Settings):
     """Peak learning rate of AdamW."""
     seed: int = Field(default=1, ge=0)
     """Seed of weights, masks and order."""
+
+    @model_validator(mode="after")
+    def _named(self) -> PretrainSettings:
+        if (self.method == "published") != (self.timm_name is not None):
+            raise ValueError("method 'published' and a timm_name go together; give both or neither")
+        if self.weights is not None and self.timm_name is None:
+            raise ValueError("weights are of a published ViT; name it in timm_name")
+        return self
 
 
 class TrainSettings(Settings):

@@ -3,6 +3,7 @@
 from focus_core.model.backbone import Context, layout_of
 from focus_core.model.focus import Explanation, Focus, Reading, Trace
 from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
+from focus_core.model.published import published_vit
 from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, read_spec
 from focus_core.model.weights import (
     BACKBONE_WEIGHTS,
@@ -32,6 +33,7 @@ __all__ = [
     "layout_of",
     "load_backbone",
     "load_model",
+    "published_vit",
     "read_backbone",
     "read_spec",
     "save_backbone",

@@ -6,15 +6,28 @@ Everything about the token grid is read from the timm model; an unsupported mode
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from timm.layers.attention import Attention
-from timm.models.vision_transformer import Block, VisionTransformer
+from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
+from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
+from focus_core.model.blocks import (
+    Vit,
+    VitBlock,
+    check_block,
+    final_norm,
+    key_value_of,
+    query_of,
+    residual_scale,
+    run_block,
+)
+
+_CHANNELS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,61 +74,68 @@ def layout_of(model: nn.Module) -> TokenLayout:
     Raises
     ------
     ModelError
-        If read-only rows would not reproduce the model's own tokens: other block or attention classes,
-        positions added inside the blocks, tokens dropped on the way, no class token; or if what attention mixed is
-        gated or normalised before it is added, so that it is no sum over patches.
+        If read-only rows would not reproduce the model's own tokens: another class than timm's VisionTransformer,
+        its distilled DeiT or Eva (a subclass may add tokens or positions of its own), unknown blocks or norms,
+        tokens dropped on the way, another number of channels than three.
     """
-    if type(model) is not VisionTransformer:  # a subclass may add tokens or positions of its own
-        raise ModelError(f"backbone {type(model).__name__} is not supported; give a timm VisionTransformer")
-    vit: VisionTransformer = model
+    if type(model) not in (VisionTransformer, VisionTransformerDistilled, Eva):
+        raise ModelError(
+            f"backbone {type(model).__name__} is not supported; give a timm VisionTransformer (plain, DINO, DINOv2, "
+            "DeiT, SigLIP) or Eva (EVA-02, DINOv3)"
+        )
+    vit: Vit = model
     for index, block in enumerate(vit.blocks):
-        attention: Any = getattr(block, "attn", None)
-        if type(block) is not Block or type(attention) is not Attention:
-            raise ModelError(
-                f"backbone block {index} is a {type(block).__name__} with {type(attention).__name__}; "
-                "read-only rows are defined for timm's plain Block with Attention"
-            )
-        if attention.gate is not None or not isinstance(attention.norm, nn.Identity):
-            raise ModelError(
-                f"backbone block {index} gates or normalises what its attention mixed, so that a patch's share of it "
-                "is not defined; choose a backbone without"
-            )
-    if not isinstance(vit.patch_drop, nn.Identity):
+        check_block(block, index)
+    final_norm(vit)
+    if vit.patch_drop is not None and not isinstance(vit.patch_drop, nn.Identity):
         raise ModelError("the backbone drops patches; build it with patch_drop_rate=0")
-    if vit.cls_token is None:
-        raise ModelError("the backbone has no class token for the prompts to start from; choose one that has")
+    channels = vit.patch_embed.proj.weight.shape[1]
+    if channels != _CHANNELS:
+        raise ModelError(f"the backbone takes {channels} channels, a wavelength group has {_CHANNELS}; choose another")
     rows, cols = vit.patch_embed.grid_size
     return TokenLayout(prefix=int(vit.num_prefix_tokens), rows=int(rows), cols=int(cols))
 
 
-def freeze(vit: VisionTransformer) -> VisionTransformer:
+def freeze(vit: Vit) -> Vit:
     """Switch off gradients and training behaviour for good."""
     vit.requires_grad_(False)
     return vit.eval()
 
 
-def encode(vit: VisionTransformer, images: Float[Tensor, "image 3 height width"], first: int) -> Context:
+def encode(vit: Vit, images: Float[Tensor, "image 3 height width"], first: int) -> Context:
     """Run the frozen ViT once and keep what rows need from block ``first`` on.
 
-    The rows' starting token is the class token: up to ``first`` it is the model's own state.
+    The rows start as the class token: up to ``first`` it is the model's own state. A model without one (SigLIP)
+    pools its patches, and so its rows start as their mean.
     """
-    tokens = vit.norm_pre(vit._pos_embed(vit.patch_embed(images)))
-    for block in vit.blocks[:first]:
-        tokens = block(tokens)
-    entry, keys, values = tokens[:, 0], [], []
+    tokens, ropes = _embed(vit, images)
+    for block, rope in zip(vit.blocks[:first], ropes, strict=False):
+        tokens = run_block(block, tokens, rope)
+    entry = tokens.mean(dim=1) if vit.cls_token is None else tokens[:, 0]
+    keys, values = [], []
     last = len(vit.blocks) - 1
     for index in range(first, len(vit.blocks)):
-        block = vit.blocks[index]
-        key, value = _key_value(block.attn, block.norm1(tokens))
+        key, value = key_value_of(vit.blocks[index], tokens, ropes[index])
         keys.append(key)
         values.append(value)
         if index < last:  # after the last block's keys and values nobody reads the patch tokens again
-            tokens = block(tokens)
+            tokens = run_block(vit.blocks[index], tokens, ropes[index])
     return Context(entry, tuple(keys), tuple(values))
 
 
+def _embed(
+    vit: Vit, images: Float[Tensor, "image 3 height width"]
+) -> tuple[Float[Tensor, "image token dim"], list[Tensor | None]]:
+    """Return the tokens before the first block, and each block's rotary positions."""
+    if not isinstance(vit, Eva):
+        return vit.norm_pre(vit._pos_embed(vit.patch_embed(images))), [None] * len(vit.blocks)
+    tokens, rope = vit._pos_embed(vit.patch_embed(images))
+    ropes = list(rope) if vit.rope_mixed and rope is not None else [rope] * len(vit.blocks)
+    return vit.norm_pre(tokens), ropes
+
+
 def step(
-    block: Block,
+    block: VitBlock,
     rows: Float[Tensor, "image row dim"],
     keys: Float[Tensor, "image head token head_dim"],
     values: Float[Tensor, "image head token head_dim"],
@@ -126,24 +146,23 @@ def step(
     A row that starts as one of the model's own tokens reproduces that token (without a sink). The sink is a key
     whose value is zero: it takes softmax weight and gives nothing back.
     """
-    attention = block.attn
-    normed = block.norm1(rows)
-    weights = torch.matmul(_query(attention, normed), keys.transpose(-2, -1)) * attention.scale
+    query = query_of(block, rows) * block.attn.scale
+    weights = torch.matmul(query, keys.transpose(-2, -1))
     if sink_key is None:
         weights = weights.softmax(dim=-1)
         sink_share = torch.zeros_like(weights[..., 0])
     else:
-        offset = (_query(attention, normed) * sink_key[:, :, None]).sum(-1, keepdim=True) * attention.scale
+        offset = (query * sink_key[:, :, None]).sum(-1, keepdim=True)
         weights = torch.cat([weights, offset], dim=-1).softmax(dim=-1)
         weights, sink_share = weights[..., :-1], weights[..., -1]
     mixed = torch.matmul(weights, values).transpose(1, 2).flatten(2)
-    rows = rows + block.ls1(attention.proj(mixed))
-    rows = rows + block.ls2(block.mlp(block.norm2(rows)))
+    rows = rows + residual_scale(block, 1) * block.attn.proj(mixed)
+    rows = rows + residual_scale(block, 2) * block.mlp(block.norm2(rows))
     return RowStep(rows, weights, sink_share)
 
 
 def pull(
-    block: Block,
+    block: VitBlock,
     attention: Float[Tensor, "image head row token"],
     values: Float[Tensor, "image head token head_dim"],
     direction: Float[Tensor, "image row dim"],
@@ -153,26 +172,6 @@ def pull(
     The attention's output is a sum over tokens of weight times projected value; weights alone would count a token
     that is looked at and says nothing (Kobayashi et al., EMNLP 2020).
     """
-    if not isinstance(block.ls1, nn.Identity):
-        direction = direction * block.ls1.gamma
+    direction = direction * residual_scale(block, 1)
     heads = torch.matmul(direction, block.attn.proj.weight).unflatten(-1, (attention.shape[1], -1)).transpose(1, 2)
     return (attention * torch.matmul(heads, values.transpose(-2, -1))).sum(dim=1)
-
-
-def _query(attention: Attention, normed: Float[Tensor, "image row dim"]) -> Float[Tensor, "image head row head_dim"]:
-    size = attention.attn_dim
-    bias = None if attention.qkv.bias is None else attention.qkv.bias[:size]
-    query = nn.functional.linear(normed, attention.qkv.weight[:size], bias)
-    query = query.unflatten(-1, (attention.num_heads, attention.head_dim)).transpose(1, 2)
-    normalised: Tensor = attention.q_norm(query)
-    return normalised
-
-
-def _key_value(
-    attention: Attention, normed: Float[Tensor, "image token dim"]
-) -> tuple[Float[Tensor, "image head token head_dim"], Float[Tensor, "image head token head_dim"]]:
-    size = attention.attn_dim
-    bias = None if attention.qkv.bias is None else attention.qkv.bias[size:]
-    both = nn.functional.linear(normed, attention.qkv.weight[size:], bias)
-    both = both.unflatten(-1, (2, attention.num_heads, attention.head_dim)).permute(2, 0, 3, 1, 4)
-    return attention.k_norm(both[0]), both[1]

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from timm.models.vision_transformer import Block, VisionTransformer
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
 from focus_core.model.backbone import Context, RowStep, encode, freeze, layout_of, pull, step
+from focus_core.model.blocks import Vit, VitBlock, final_norm, through_norm
 from focus_core.model.frontend import FrontEnd
 from focus_core.model.spec import ModelSpec
 
@@ -83,7 +83,7 @@ class Focus(nn.Module):
     def __init__(
         self,
         spec: ModelSpec,
-        vit: VisionTransformer,
+        vit: Vit,
         band_mean: Float[Tensor, " band"],
         band_std: Float[Tensor, " band"],
     ) -> None:
@@ -116,7 +116,7 @@ class Focus(nn.Module):
         self.register_buffer("reference_mean", torch.zeros(classes, groups))
 
     @property
-    def vit(self) -> VisionTransformer:
+    def vit(self) -> Vit:
         """The frozen backbone."""
         return self._vit[0]
 
@@ -206,7 +206,7 @@ class Focus(nn.Module):
         )
 
     @property
-    def _prompted(self) -> list[Block]:
+    def _prompted(self) -> list[VitBlock]:
         return list(self.vit.blocks[self.first_prompted :])
 
     def _carry(self, context: Context) -> list[RowStep]:
@@ -223,18 +223,14 @@ class Focus(nn.Module):
 
     def _reading(self, steps: list[RowStep]) -> Reading:
         last = steps[-1]
-        states = self.vit.norm(last.rows).unflatten(0, (-1, len(self.spec.groups)))
+        states = final_norm(self.vit)(last.rows).unflatten(0, (-1, len(self.spec.groups)))
         shares = last.sink_share.mean(dim=1).unflatten(0, (-1, len(self.spec.groups)))
         evidence = (1.0 - shares) * (states * self.read_out).sum(dim=-1)
         return Reading(evidence.transpose(1, 2), shares.transpose(1, 2))
 
     def _direction(self, rows: Float[Tensor, "image cls dim"], batch: int) -> Float[Tensor, "image cls dim"]:
         """Return the gradient-free direction in which the final norm and the read-out see a change of the rows."""
-        norm = self.vit.norm
-        weighted = self._per_image(self.read_out, batch) * norm.weight
-        centred = weighted - weighted.mean(dim=-1, keepdim=True)
-        direction: Tensor = centred / (rows.var(dim=-1, unbiased=False, keepdim=True) + norm.eps).sqrt()
-        return direction
+        return through_norm(final_norm(self.vit), rows, self._per_image(self.read_out, batch))
 
     @staticmethod
     def _per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:

@@ -13,7 +13,9 @@ from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.errors import MissingInputError, ModelError
+from focus_core.model.blocks import Vit
 from focus_core.model.focus import Focus
+from focus_core.model.published import architecture
 from focus_core.model.spec import read_spec, write_spec
 
 MODEL_WEIGHTS = "focus.safetensors"
@@ -72,15 +74,31 @@ def load_model(folder: Path, backbone_folder: Path) -> Focus:
     return model.eval()
 
 
-def save_backbone(vit: VisionTransformer, arguments: dict[str, Any], kind: str, folder: Path) -> None:
-    """Write ``backbone.json`` (arguments of timm's ``VisionTransformer``) and ``backbone.safetensors``."""
-    content = {"arguments": arguments, "kind": kind}
+def save_backbone(
+    vit: Vit, arguments: dict[str, Any], kind: str, folder: Path, *, timm_name: str | None = None
+) -> None:
+    """Write ``backbone.json`` and ``backbone.safetensors``.
+
+    Parameters
+    ----------
+    vit
+        The backbone.
+    arguments
+        Of timm's ``VisionTransformer``, or of ``timm.create_model`` where it has a published name.
+    kind
+        What it learned from.
+    folder
+        Where to.
+    timm_name
+        Published name; ``None`` for the project's own ViT.
+    """
+    content = {"timm_name": timm_name, "arguments": arguments, "kind": kind}
     (folder / BACKBONE_FILE).write_text(json.dumps(content, indent=2), encoding="utf-8")
     save_file({name: tensor.contiguous() for name, tensor in vit.state_dict().items()}, folder / BACKBONE_WEIGHTS)
 
 
 def read_backbone(folder: Path) -> dict[str, Any]:
-    """Read ``backbone.json``: ``arguments`` and ``kind``.
+    """Read ``backbone.json``: ``timm_name``, ``arguments`` and ``kind``.
 
     Raises
     ------
@@ -94,7 +112,7 @@ def read_backbone(folder: Path) -> dict[str, Any]:
     return content
 
 
-def load_backbone(folder: Path) -> VisionTransformer:
+def load_backbone(folder: Path) -> Vit:
     """Build the ViT of a backbone folder.
 
     Raises
@@ -104,9 +122,10 @@ def load_backbone(folder: Path) -> VisionTransformer:
     ModelError
         If weights and arguments do not fit.
     """
-    arguments = read_backbone(folder)["arguments"]
+    content = read_backbone(folder)
+    name, arguments = content.get("timm_name"), content["arguments"]
     try:
-        vit = VisionTransformer(**arguments)
+        vit = VisionTransformer(**arguments) if name is None else architecture(name, arguments)
         vit.load_state_dict(_tensors(folder / BACKBONE_WEIGHTS))
     except (TypeError, RuntimeError) as error:
         raise ModelError(f"'{folder}': weights and arguments of the backbone do not fit: {error}") from error

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import xarray as xr
+from torch import nn
 
 from focus_core.batches import front_end_of, stream_tiles
 from focus_core.config import PretrainSettings
@@ -16,7 +17,7 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import SettingsError
-from focus_core.model import CHANNELS, save_backbone
+from focus_core.model import CHANNELS, published_vit, save_backbone, sha256_of
 from focus_core.training import backbone_arguments, pretrain_backbone
 
 logger = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ _HELD_OUT = ("validation", "gate", "test")
 
 
 def pretrain(tiles_uri: str, backbone_uri: str, *, settings: PretrainSettings) -> Metrics:
-    """Train the project's small ViT without labels and write it as a backbone folder.
+    """Train the project's small ViT without labels, or take a published ViT, and write it as a backbone folder.
 
     Tiles of held-out plots are left out, so that no figure rests on pixels the backbone has seen.
 
@@ -47,29 +48,38 @@ def pretrain(tiles_uri: str, backbone_uri: str, *, settings: PretrainSettings) -
     ------
     SettingsError
         If the patch does not divide the input.
+    ModelError, MissingInputError
+        If a published ViT is unknown or unsupported, or its weights are absent or do not fit.
     """
 
     def write(folder: Path) -> Metrics:
+        if settings.timm_name is not None:
+            weights = None if settings.weights is None else Path(settings.weights)
+            vit = published_vit(settings.timm_name, {"img_size": input_px}, weights=weights)
+            save_backbone(vit, {"img_size": input_px}, "pretrained", folder, timm_name=settings.timm_name)
+            return {"parameters": _size(vit)}
         tiles = open_store(tiles_uri, TILES).drop_vars("label")
         images = _group_images(tiles, settings)
         vit, loss = pretrain_backbone(images, arguments, settings)
-        kind = "random" if settings.method == "random" else "self-supervised"
-        save_backbone(vit, arguments, kind, folder)
-        metrics = {
-            "images": float(len(images)),
-            "parameters": float(sum(parameter.numel() for parameter in vit.parameters())),
-        }
+        save_backbone(vit, arguments, "random" if settings.method == "random" else "self-supervised", folder)
+        metrics = {"images": float(len(images)), "parameters": _size(vit)}
         return metrics if np.isnan(loss) else {**metrics, "loss": loss}
 
     input_px = int(open_store(tiles_uri, TILES).attrs["input_px"])
-    if input_px % settings.backbone.patch_px:
+    if settings.timm_name is None and input_px % settings.backbone.patch_px:
         raise SettingsError(
             f"patches of {settings.backbone.patch_px} px do not divide the input of {input_px} px; "
             "change backbone.patch_px or the campaign's window.input_px"
         )
     arguments = backbone_arguments(settings, input_px)
     inputs = {tiles_uri: digest(tiles_uri)}
+    if settings.weights is not None:
+        inputs[settings.weights] = sha256_of(Path(settings.weights))
     return publish(backbone_uri, step="pretrain", inputs=inputs, settings=settings, write=write)
+
+
+def _size(vit: nn.Module) -> float:
+    return float(sum(parameter.numel() for parameter in vit.parameters()))
 
 
 def _group_images(tiles: xr.Dataset, settings: PretrainSettings) -> torch.Tensor:

@@ -1,11 +1,12 @@
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 from jaxtyping import TypeCheckError
 
 from focus_core.errors import ModelError
-from focus_core.model import Focus
+from focus_core.model import Focus, ModelSpec
 
 
 def test_importance_and_bias_add_up_to_the_logit(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
@@ -90,3 +91,23 @@ def test_more_prompt_blocks_than_blocks_are_refused(small_model: Callable[..., F
 def test_shapes_in_signatures_are_executed(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
     with pytest.raises(TypeCheckError, match="reflectance"):
         small_model().explain(windows[0])
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["vit_base_patch16_siglip_224", "vit_small_patch16_dinov3", "vit_base_patch16_sapiens2", "eva02_tiny_patch14_224"],
+)
+def test_importance_adds_up_to_the_logit_on_every_kind_of_backbone(
+    name: str, small_spec: Callable[..., ModelSpec]
+) -> None:
+    size = 28 if "patch14" in name else 32
+    torch.manual_seed(0)
+    extra = {"num_kv_heads": 2} if "sapiens2" in name else {}
+    vit = timm.create_model(name, num_classes=0, img_size=size, depth=3, embed_dim=64, num_heads=4, **extra)
+    model = Focus(small_spec(input_px=size), vit, torch.full((12,), 0.3), torch.full((12,), 0.1)).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    found = model.explain(0.3 + 0.1 * torch.randn(2, 12, size, size))
+    torch.testing.assert_close(found.importance.sum(-1) + model.bias, found.logit)
+    torch.testing.assert_close(found.saliency.sum((-2, -1)), found.importance, atol=1e-4, rtol=1e-4)
+    assert ((found.token_share == 0) == (model.layout.prefix == 0)).all()
