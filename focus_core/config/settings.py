@@ -100,7 +100,7 @@ class TrainSettings(Settings):
     augmented_copies: int = Field(default=1, ge=0)
     """Flipped and noisy copies of each training tile in the cache."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
-    """Largest cache of keys and values, MB; a larger one is refused, with its size."""
+    """Largest cache of keys and values, MB; tiles beyond it run through the backbone again in each epoch."""
     epochs: int = Field(default=30, ge=1)
     """Largest number of passes over the training tiles."""
     patience: int = Field(default=10, ge=1)

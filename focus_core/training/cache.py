@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from focus_core.errors import SettingsError
 from focus_core.model import Context, Focus
 
 logger = logging.getLogger(__name__)
@@ -18,7 +17,7 @@ _ENCODE_TILES = 16
 
 
 class ContextCache:
-    """Keys and values of group images, tile by tile.
+    """Keys and values of group images, tile by tile; what does not fit the budget is computed again at each reading.
 
     Parameters
     ----------
@@ -27,43 +26,52 @@ class ContextCache:
     images
         Standardised group images.
     budget_mb
-        Largest size, MB.
-
-    Raises
-    ------
-    SettingsError
-        If the cache would be larger; the message names the size and what reduces it.
+        Largest size, MB. The first tiles are held; the tiles themselves stand before their augmented copies.
     """
 
     def __init__(self, model: Focus, images: Float[Tensor, "tile group 3 height width"], *, budget_mb: float) -> None:
-        self.groups = images.shape[1]
-        size_mb = cache_megabytes(model, len(images))
-        if size_mb > budget_mb:
-            raise SettingsError(
-                f"the cache of {len(images)} tiles takes {size_mb:.0f} MB, the budget is {budget_mb:.0f} MB; "
-                "lower augmented_copies or raise cache_budget_mb"
-            )
-        logger.info("caching keys and values of %d tiles: %.0f MB", len(images), size_mb)
-        parts = [model.encode(part) for part in track(images.split(_ENCODE_TILES), description="cache", transient=True)]
-        self._entry = self._by_tile([part.entry for part in parts])
-        self._keys = [self._by_tile(list(block)) for block in zip(*(part.keys for part in parts), strict=True)]
-        self._values = [self._by_tile(list(block)) for block in zip(*(part.values for part in parts), strict=True)]
+        self._model, self._groups = model, images.shape[1]
+        tiles, one = len(images), cache_megabytes(model, 1)
+        self.held = min(tiles, int(budget_mb / one))
+        logger.info(
+            "keys and values of %d tiles take %.0f MB, the budget is %.0f MB: %d held, %d computed again each epoch",
+            *(tiles, tiles * one, budget_mb, self.held, tiles - self.held),
+        )
+        self._beyond = images[self.held :]
+        parts = images[: self.held].split(_ENCODE_TILES)
+        self._parts = _joined(
+            [self._by_tile(model.encode(part)) for part in track(parts, description="cache", transient=True)]
+            if self.held
+            else []
+        )
 
     def __len__(self) -> int:
-        return len(self._entry)
+        return self.held + len(self._beyond)
 
     def take(self, tiles: Int[Tensor, " part"]) -> Context:
         """Return the frozen forward pass of some tiles."""
-        return Context(
-            self._entry[tiles].flatten(0, 1),
-            tuple(key[tiles].flatten(0, 1) for key in self._keys),
-            tuple(value[tiles].flatten(0, 1) for value in self._values),
-        )
+        held, beyond = tiles[tiles < self.held], tiles[tiles >= self.held] - self.held
+        found = [[tensor[held] for tensor in self._parts]] if len(held) else []
+        if len(beyond):
+            found.append(self._by_tile(self._model.encode(self._beyond[beyond])))
+        if len(found) == 1:
+            return self._context(found[0])
+        order = torch.cat([torch.where(tiles < self.held)[0], torch.where(tiles >= self.held)[0]]).argsort()
+        return self._context([tensor[order] for tensor in _joined(found)])
 
-    def _by_tile(self, parts: list[Tensor]) -> Float[Tensor, "tile group *rest"]:
+    def _by_tile(self, context: Context) -> list[Tensor]:
         """Group the images of a tile, so that taking a tile copies one run of memory."""
-        joined: Tensor = torch.cat(parts).unflatten(0, (-1, self.groups))
-        return joined
+        every = (context.entry, *context.keys, *context.values)
+        return [tensor.unflatten(0, (-1, self._groups)) for tensor in every]
+
+    def _context(self, parts: list[Tensor]) -> Context:
+        entry, *rest = (tensor.flatten(0, 1) for tensor in parts)
+        blocks = len(rest) // 2
+        return Context(entry, tuple(rest[:blocks]), tuple(rest[blocks:]))
+
+
+def _joined(parts: list[list[Tensor]]) -> list[Tensor]:
+    return [torch.cat(tensors) for tensors in zip(*parts, strict=True)]
 
 
 def cache_megabytes(model: Focus, tiles: int) -> float:
