@@ -1,0 +1,155 @@
+"""A loaded model that explains tiles or a whole cube as an xarray dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from focus_core import tracking
+from focus_core.cubes.schema import CUBE, TILES, check
+from focus_core.cubes.store import open_store
+from focus_core.errors import StoreError
+from focus_core.explanation import explain_tiles, load_focus
+from focus_core.model import Focus
+
+
+def load(model: str | Path, *, tracking_uri: str | None = None) -> LoadedModel:
+    """Load a trained model.
+
+    Parameters
+    ----------
+    model
+        ``models:/<name>@champion``, ``models:/<name>/<version>`` or a model folder.
+    tracking_uri
+        Of the MLflow registry; by default ``MLFLOW_TRACKING_URI``.
+
+    Raises
+    ------
+    MissingInputError
+        If the folder does not exist.
+    RegistryError
+        If the registry has no such version, or no champion.
+    ModelError
+        If a digest does not match its record.
+    """
+    tracking.configure(tracking_uri)
+    focus, digest = load_focus(str(model))
+    return LoadedModel(str(model), focus, digest)
+
+
+class LoadedModel:
+    """A model that was loaded by `load`.
+
+    Parameters
+    ----------
+    uri
+        Where it came from.
+    focus
+        The model.
+    digest
+        sha256 of its weights.
+    """
+
+    def __init__(self, uri: str, focus: Focus, digest: str) -> None:
+        self.uri, self.digest = uri, digest
+        self._focus = focus
+
+    def __repr__(self) -> str:
+        spec = self._focus.spec
+        trained = f"{'simulated ' if spec.simulated else ''}campaign {spec.training_campaign}"
+        return (
+            f"FOCUS model {self.uri}: {', '.join(self.classes)}\n"
+            f"{len(spec.groups)} wavelength groups over {len(spec.wavelength_nm)} bands, "
+            f"{min(spec.wavelength_nm):.0f}-{max(spec.wavelength_nm):.0f} nm, {spec.quantity}; "
+            f"{spec.backbone.kind} backbone; trained on {trained}"
+        )
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in the order of ``cls``."""
+        return self._focus.spec.classes
+
+    @property
+    def groups(self) -> pd.DataFrame:
+        """Wavelength groups: ``lo_nm`` (inclusive) and ``hi_nm`` (exclusive) by name."""
+        groups = self._focus.spec.groups
+        ranges = {"lo_nm": [g.lo_nm for g in groups], "hi_nm": [g.hi_nm for g in groups]}
+        return pd.DataFrame(ranges, index=pd.Index([g.name for g in groups], name="group"))
+
+    def explain(self, cube: str | Path | xr.Dataset, *, batch_tiles: int = 16) -> xr.Dataset:
+        """Explain every window of a cube, or every tile of a ``tiles.zarr``, for every class.
+
+        Parameters
+        ----------
+        cube
+            A ``tiles.zarr`` or ``cube.zarr``: its path, or the dataset opened from it (``isel`` along ``tile``, or
+            along ``y`` and ``x``, chooses a part). A cube is cut into windows side by side from its first pixel;
+            what is left at the far edges, and windows without a valid pixel, are not explained.
+        batch_tiles
+            Windows in a forward pass; each is an image per wavelength group.
+
+        Returns
+        -------
+        xarray.Dataset
+            ``importance, evidence, sink_share, token_share (tile, cls, group)``, ``logit, probability (tile, cls)``
+            and ``saliency (tile, cls, group, py, px)``; importance plus ``bias (cls)`` adds up to the logit.
+
+        Raises
+        ------
+        ModelError
+            If bands or quantity are not the model's.
+        StoreError
+            If it is neither cube nor tiles, or smaller than a window.
+        MissingInputError
+            If there is no such store.
+        """
+        dataset = _opened(cube)
+        if "ty" not in dataset.dims:
+            dataset = _windows(dataset, self._focus.spec.window_px)
+        found = explain_tiles(self._focus, dataset, np.arange(dataset.sizes["tile"]), batch_tiles=batch_tiles)
+        spec = self._focus.spec
+        attrs = {
+            "campaign": dataset.attrs["campaign"],
+            "simulated": bool(dataset.attrs["simulated"]) or spec.simulated,
+            "model": self.uri,
+            "model_digest": self.digest,
+            "reference_class": spec.reference_class or "",
+        }
+        return found.assign_attrs(attrs)
+
+
+def _opened(cube: str | Path | xr.Dataset) -> xr.Dataset:
+    if isinstance(cube, xr.Dataset):
+        return check(cube, TILES if "tile" in cube.dims else CUBE, where="the dataset")
+    try:
+        return open_store(cube, TILES)
+    except StoreError:
+        return open_store(cube, CUBE)
+
+
+def _windows(cube: xr.Dataset, size: int) -> xr.Dataset:
+    """Cut a cube into windows side by side, as a dataset of tiles that reads from the cube when asked."""
+    rows, cols = (np.arange(0, cube.sizes[axis] - size + 1, size) for axis in ("y", "x"))
+    if not len(rows) or not len(cols):
+        raise StoreError(f"the cube has {cube.sizes['y']} x {cube.sizes['x']} px, a window {size} px; give more")
+    whole = cube.isel(y=slice(0, len(rows) * size), x=slice(0, len(cols) * size))
+    pixels = whole["reflectance"].where(whole["valid"])
+    tiled = pixels.coarsen(y=size, x=size).construct(y=("ry", "ty"), x=("rx", "tx")).stack(tile=("ry", "rx"))
+    fraction = whole["valid"].astype("float64").coarsen(y=size, x=size).mean().to_numpy().ravel()
+    row, col = (part.ravel() for part in np.meshgrid(rows, cols, indexing="ij"))
+    names = np.array([f"{y},{x}" for y, x in zip(row, col, strict=True)], dtype=object)
+    tiles = xr.Dataset(
+        {"reflectance": (("tile", "band", "ty", "tx"), tiled.transpose("tile", "band", "ty", "tx").data)},
+        coords={
+            **{name: cube[name].variable for name in ("wavelength", "fwhm", "good_band")},
+            **{"row": ("tile", row), "col": ("tile", col), "plot": ("tile", names)},
+            "label": ("tile", np.full(len(row), -1)),
+            "fold": ("tile", np.full(len(row), "", dtype=object)),
+            **dict.fromkeys(("valid_fraction", "coverage"), ("tile", fraction)),
+        },
+        attrs=cube.attrs,
+    )
+    return tiles.isel(tile=np.flatnonzero(fraction > 0))
