@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -117,3 +118,14 @@ def test_a_mistake_is_answered_with_what_there_is(
         model.explain(xr.Dataset())
     with pytest.raises(FocusError, match="absent"):
         focus_core.load(tmp_path / "absent")
+
+
+def test_the_readme_runs_as_it_stands(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "run").symlink_to(chain)
+    monkeypatch.chdir(tmp_path)
+    readme = Path(__file__).parents[3] / "README.md"
+    (block,) = re.findall(r"```python\n(.*?)```", readme.read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(block, str(readme), "exec"), {})
+    assert (tmp_path / "drought.png").stat().st_size > 5000
+    matplotlib.pyplot.close("all")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
 import torch
 import xarray as xr
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from focus_core import tracking
-from focus_core.config import EvaluateSettings, ExplainSettings, PromoteSettings
+from focus_core.config import EvaluateSettings, ExplainSettings, PretrainSettings, PromoteSettings
 from focus_core.cubes.publish import digest, record
 from focus_core.cubes.schema import TILES
 from focus_core.errors import CampaignError, ModelError, SettingsError
@@ -166,3 +167,25 @@ def test_a_patch_that_does_not_divide_the_input_is_refused(chain: Chain, tmp_pat
     odd = PRETRAIN.model_copy(update={"backbone": PRETRAIN.backbone.model_copy(update={"patch_px": 5})})
     with pytest.raises(SettingsError, match="patches of 5 px do not divide the input of 12 px"):
         pretrain(chain.tiles, str(tmp_path / "backbone"), settings=odd)
+
+
+def test_a_published_vit_from_a_local_file_is_trained_on_and_explains(chain: Chain, tmp_path: Path) -> None:
+    name = "vit_small_patch16_dinov3"
+    weights = tmp_path / "dinov3.safetensors"
+    torch.manual_seed(3)
+    save_file(timm.create_model(name).state_dict(), weights)
+    uri = publish_store(str(tmp_path / "tiles.zarr"), tiles().assign_attrs(input_px=32), TILES)
+    settings = PretrainSettings(method="published", timm_name=name, weights=str(weights))
+    backbone, model = str(tmp_path / "backbone"), str(tmp_path / "focus")
+    assert pretrain(uri, backbone, settings=settings)["parameters"] > 2e7
+    train(uri, backbone, model, settings=TRAIN.model_copy(update={"epochs": 1, "model_name": "published"}))
+    assert read_spec(Path(model)).backbone.kind == "pretrained"
+    explain(uri, model, str(tmp_path / "explanation.zarr"), settings=ExplainSettings())
+    found = xr.open_zarr(tmp_path / "explanation.zarr", consolidated=False)
+    np.testing.assert_allclose(found["importance"].sum("group") + found["bias"], found["logit"], atol=1e-4)
+
+
+def test_an_input_that_patches_do_not_fill_is_refused(chain: Chain, tmp_path: Path) -> None:
+    settings = PretrainSettings(method="published", timm_name="vit_tiny_patch16_224")
+    with pytest.raises(ModelError, match="patches of 16 px do not divide the input of 12 px"):
+        pretrain(chain.tiles, str(tmp_path / "backbone"), settings=settings)
