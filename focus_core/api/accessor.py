@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from focus_core.aggregation.bands import per_nm
 from focus_core.errors import SettingsError, StoreError
@@ -151,6 +152,8 @@ class FocusAccessor:
         limit = float(np.abs(values).max()) or 1.0
         image = axes.imshow(values.to_numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit)
         axes.figure.colorbar(image, ax=axes, label="importance (logit units)")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(integer=True))
         where = "all groups" if group is None else group
         axes.set(xlabel="patch along x", ylabel="patch along y", title=f"{cls}, {where}, tile {tile}\n{self._title()}")
         return axes

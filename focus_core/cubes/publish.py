@@ -9,12 +9,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from focus_core import __version__
 from focus_core.config import Settings
@@ -153,20 +154,36 @@ def record(uri: str | Path) -> dict[str, Any]:
 @contextmanager
 def _exclusive(target: Path) -> Iterator[None]:
     lock = target.with_name(f".{target.name}.lock")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle = lock.open("w")
-    except OSError as error:
-        raise TargetError(f"'{target}' cannot be written: {error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise TargetError(f"'{target}' is being written by another process; wait for it") from error
+    with _locked(target, lock):
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _locked(target: Path, lock: Path) -> TextIO:
+    """Open and lock a file; where its last holder removed it in between, the lock is worth nothing and is retried."""
+    while True:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            handle = lock.open("w")
+        except OSError as error:
+            raise TargetError(f"'{target}' cannot be written: {error}") from error
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            handle.close()
+            raise TargetError(f"'{target}' is being written by another process; wait for it") from error
+        if _is_at(handle, lock):
+            return handle
+        handle.close()
+
+
+def _is_at(handle: TextIO, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _clean(target: Path) -> None:

@@ -1,5 +1,6 @@
 import fcntl
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -88,6 +89,31 @@ def test_two_writers_do_not_meet(tmp_path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(TargetError, match="is being written by another process"):
             once(tmp_path / "store")
+
+
+@pytest.mark.parametrize("next_writer", [True, False])
+def test_a_lock_on_a_file_that_its_holder_has_just_removed_is_worth_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, next_writer: bool
+) -> None:
+    lock, flock, others = tmp_path / ".store.lock", fcntl.flock, []
+
+    def late(handle: TextIO, operation: int) -> None:
+        """Between opening and locking, the last holder leaves and, it may be, another writer comes."""
+        if not others:
+            lock.unlink()
+            others.append(lock.open("w") if next_writer else None)
+            if next_writer:
+                flock(others[0], fcntl.LOCK_EX)
+        flock(handle, operation)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    if next_writer:
+        with pytest.raises(TargetError, match="is being written by another process"):
+            once(tmp_path / "store")
+        others[0].close()
+    else:
+        once(tmp_path / "store")
+        assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
 def test_a_changed_store_is_noticed(tmp_path: Path) -> None:
