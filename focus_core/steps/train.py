@@ -12,7 +12,7 @@ import xarray as xr
 from focus_core import tracking
 from focus_core.batches import groups_of, of_fold, read_tiles
 from focus_core.config import Fold, TrainSettings
-from focus_core.cubes.publish import Metrics, digest, local_path, publish
+from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, SettingsError
@@ -40,7 +40,7 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
     tiles_uri
         A ``tiles.zarr`` with labelled training and validation tiles.
     backbone_uri
-        A backbone folder; its tensors are not changed.
+        A backbone folder, or ``models:/focus-backbone/<version>``; its tensors are not changed.
     model_uri
         Where to write the model folder: ``focus.json`` and ``focus.safetensors``.
     settings
@@ -53,17 +53,19 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
 
     Raises
     ------
+    MissingInputError, RegistryError
+        If there is no such backbone.
     CampaignError
         If a class has no training plot, or there is no validation plot.
     SettingsError
         If the trained parameters would be more than ``max_parameter_share`` of the backbone's.
     """
-    inputs = {tiles_uri: digest(tiles_uri), backbone_uri: digest(backbone_uri)}
+    backbone = tracking.fetch_backbone(backbone_uri)
+    inputs = {tiles_uri: digest(tiles_uri), backbone_uri: sha256_of(backbone / BACKBONE_WEIGHTS)}
 
     def write(folder: Path) -> Metrics:
         torch.manual_seed(settings.seed)
         tiles = open_store(tiles_uri, TILES)
-        backbone = local_path(backbone_uri)
         parameters = {"tiles": tiles_uri, "backbone": backbone_uri, **settings.model_dump(mode="json")}
         with tracking.logged_run(
             settings.model_name, parameters=parameters, tags={"campaign": tiles.attrs["campaign"]}, inputs=inputs

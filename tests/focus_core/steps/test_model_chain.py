@@ -17,7 +17,7 @@ from focus_core.config import EvaluateSettings, ExplainSettings, PretrainSetting
 from focus_core.cubes.publish import digest, record
 from focus_core.cubes.schema import TILES
 from focus_core.errors import CampaignError, ModelError, SettingsError
-from focus_core.model import BACKBONE_WEIGHTS, read_spec
+from focus_core.model import BACKBONE_WEIGHTS, MODEL_WEIGHTS, read_spec
 from focus_core.steps.evaluate import evaluate
 from focus_core.steps.explain import explain
 from focus_core.steps.pretrain import pretrain
@@ -189,3 +189,12 @@ def test_an_input_that_patches_do_not_fill_is_refused(chain: Chain, tmp_path: Pa
     settings = PretrainSettings(method="published", timm_name="vit_tiny_patch16_224")
     with pytest.raises(ModelError, match="patches of 16 px do not divide the input of 12 px"):
         pretrain(chain.tiles, str(tmp_path / "backbone"), settings=settings)
+
+
+def test_a_backbone_from_the_registry_trains_the_same_model(chain: Chain, tmp_path: Path) -> None:
+    registered = read_spec(Path(chain.model)).backbone
+    model = str(tmp_path / "focus")
+    train(chain.tiles, registered.uri, model, settings=TRAIN)
+    assert read_spec(Path(model)).backbone == registered
+    again, first = load_file(Path(model) / MODEL_WEIGHTS), load_file(Path(chain.model) / MODEL_WEIGHTS)
+    assert all(torch.equal(again[name], first[name]) for name in first)
