@@ -101,12 +101,8 @@ def areas(plots: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
     if crs is not None and crs.is_geographic:
         geod = crs.get_geod()
         return np.array([abs(geod.geometry_area_perimeter(shape)[0]) for shape in plots.geometry])
-    return np.asarray(plots.geometry.area, dtype=np.float64) * metres_per_unit(crs) ** 2
-
-
-def metres_per_unit(crs: pyproj.CRS | None) -> float:
-    """Return the length of a unit of a projected CRS in metres; 1 without a CRS, whose unit is a pixel."""
-    return 1.0 if crs is None else float(crs.axis_info[0].unit_conversion_factor)
+    metres = 1.0 if crs is None else float(crs.axis_info[0].unit_conversion_factor)
+    return np.asarray(plots.geometry.area, dtype=np.float64) * metres**2
 
 
 def _area_attrs(crs: pyproj.CRS | None) -> dict[str, str]:
