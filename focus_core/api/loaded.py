@@ -114,8 +114,10 @@ class LoadedModel:
         attrs = {
             "campaign": dataset.attrs["campaign"],
             "simulated": bool(dataset.attrs["simulated"]) or spec.simulated,
+            "quantity": spec.quantity,
             "model": self.uri,
             "model_digest": self.digest,
+            "backbone": spec.backbone.model_dump(),
             "reference_class": spec.reference_class or "",
         }
         return found.assign_attrs(attrs)

@@ -13,6 +13,7 @@ import focus_core
 from focus_core import tracking
 from focus_core.config import RunSettings
 from focus_core.config.run import RunLayout, read_campaigns
+from focus_core.cubes.schema import EXPLANATION, check
 from focus_core.errors import FocusError, MissingInputError, SettingsError, StoreError
 from focus_core.steps.run import run
 
@@ -48,7 +49,7 @@ def test_importing_the_package_loads_no_heavy_library() -> None:
 
 
 def test_tiles_are_explained_as_the_step_explains_them(model: "focus_core.api.LoadedModel", chain: Path) -> None:
-    found = model.explain(only(chain, "tiles.zarr"))
+    found = check(model.explain(only(chain, "tiles.zarr")), EXPLANATION, where="the explanation")
     stored = xr.open_zarr(only(chain, "explanation.zarr"), consolidated=False)
     for name in ("importance", "logit", "saliency"):
         np.testing.assert_allclose(found[name], stored[name], atol=1e-5)
