@@ -113,13 +113,13 @@ def encode(vit: Vit, images: Float[Tensor, "image 3 height width"], first: int) 
         tokens = run_block(block, tokens, rope)
     entry = tokens.mean(dim=1) if vit.cls_token is None else tokens[:, 0]
     keys, values = [], []
-    last = len(vit.blocks) - 1
-    for index in range(first, len(vit.blocks)):
-        key, value = key_value_of(vit.blocks[index], tokens, ropes[index])
+    for block, rope in zip(vit.blocks[first:], ropes[first:], strict=True):
+        entering = tokens
+        if block is not vit.blocks[-1]:  # after the last block's keys and values nobody reads the patch tokens again
+            tokens = run_block(block, entering, rope)
+        key, value = key_value_of(block, entering, rope)  # not before: the block's own peak need not hold them
         keys.append(key)
         values.append(value)
-        if index < last:  # after the last block's keys and values nobody reads the patch tokens again
-            tokens = run_block(vit.blocks[index], tokens, ropes[index])
     return Context(entry, tuple(keys), tuple(values))
 
 

@@ -65,13 +65,17 @@ class FrontEnd(nn.Module):
 
     def forward(self, reflectance: Float[Tensor, "batch band ty tx"]) -> GroupImages:
         """Build the group images of a batch of windows; NaN marks pixels outside the plot."""
-        inside = torch.isfinite(reflectance).any(dim=1, keepdim=True)
-        scaled = (reflectance - self.band_mean[:, None, None]) / self.band_std[:, None, None]
-        scaled = torch.nan_to_num(scaled, nan=0.0)
-        images = torch.stack([scaled[:, bands].mean(dim=1) for bands in self.channels], dim=1)
-        images = self._resampled(images)
+        inside = ~reflectance.isnan().all(dim=1, keepdim=True)
+        images = self._resampled(torch.stack([self._channel(reflectance, bands) for bands in self.channels], dim=1))
         share = nn.functional.avg_pool2d(self._resampled(inside.to(images.dtype)), self.patch_px)
         return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1))
+
+    def _channel(
+        self, reflectance: Float[Tensor, "batch band ty tx"], bands: list[int]
+    ) -> Float[Tensor, "batch ty tx"]:
+        # One sub-range at a time and in place: it stays in the processor's cache, and no copy of the window is made.
+        scaled = reflectance[:, bands].sub_(self.band_mean[bands, None, None]).div_(self.band_std[bands, None, None])
+        return scaled.nan_to_num_(nan=0.0).mean(dim=1)
 
     def _resampled(self, images: Float[Tensor, "batch channel ty tx"]) -> Float[Tensor, "batch channel h w"]:
         if images.shape[-2:] == (self.input_px, self.input_px):
