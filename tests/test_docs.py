@@ -36,8 +36,11 @@ def test_make_targets_and_verbs_exist(path):
             assert wanted[:1] == [] or wanted[0] in targets(), line
         if words[:1] == ["focus"] and len(words) > 1 and not words[1].startswith("-"):
             assert words[1] in verbs, line
-            options = {option for parameter in verbs[words[1]].params for option in parameter.opts}
-            options |= {option for parameter in verbs[words[1]].params for option in parameter.secondary_opts}
+            verb = verbs[words[1]]
+            if hasattr(verb, "commands"):  # focus bench NAME
+                assert words[2] in verb.commands, line
+                verb = verb.commands[words[2]]
+            options = {option for parameter in verb.params for option in (*parameter.opts, *parameter.secondary_opts)}
             assert {word for word in words if word.startswith("--")} <= options, line
         if words[:3] == ["python", "-m", "pipelines"]:
             from pipelines.__main__ import app as pipelines

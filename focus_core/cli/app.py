@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from focus_core import __version__
+from focus_core.cli.benches import benches
 from focus_core.cli.commands import VERBS as COMMANDS
 from focus_core.cli.exits import run_app
 from focus_core.cli.steps import VERBS as STEPS
@@ -22,6 +23,8 @@ for step in STEPS:
     app.command(rich_help_panel="Steps")(step)
 for command in COMMANDS:
     app.command(rich_help_panel="Commands")(command)
+
+app.add_typer(benches, name="bench", rich_help_panel="Commands")
 
 
 @app.callback(invoke_without_command=True)

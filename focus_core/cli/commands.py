@@ -1,9 +1,8 @@
-"""The verbs that are no step of the chain: a simulated trial, a whole run, figures, and the registry."""
+"""The verbs that are no step of the chain: a simulated trial, a whole run, and the registry."""
 
 from __future__ import annotations
 
 import functools
-import importlib
 import time
 from typing import Annotated
 
@@ -13,10 +12,6 @@ from focus_core.cli.options import Json, Set, SettingsFile, Verbose
 from focus_core.cli.settings import read_settings
 from focus_core.cli.summary import emit, print_table, summarise, write_json
 from focus_core.cli.whole_run import Campaigns, Fit, Out, Tracking, whole_run
-from focus_core.errors import SettingsError
-
-BENCHES = {"backbones": "focus_core.bench.backbones", "rotations": "focus_core.bench.rotations"}
-"""Modules behind ``focus bench``, by name; each has ``run(campaigns, *, folder, seeds)``."""
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the registered model.")]
 
@@ -61,26 +56,6 @@ def run(
     whole_run("focus run", chain, campaigns, out, tracking, settings, assignments, json_path)
 
 
-def bench(
-    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(BENCHES)}.")],
-    campaigns: Campaigns,
-    out: Out,
-    seeds: Annotated[str, typer.Option("--seeds", help="Seeds of the repetitions, with commas.")] = "1,2,3",
-    json_path: Json = None,
-    verbose: Verbose = False,
-) -> None:
-    """Measure figures against floors and rivals, each repeated over seeds."""
-    if name not in BENCHES:
-        raise SettingsError(f"no bench '{name}'; known: {', '.join(BENCHES)}")
-    try:
-        numbers = tuple(int(seed) for seed in seeds.split(","))
-    except ValueError as error:
-        raise SettingsError(f"--seeds '{seeds}': expected whole numbers with commas, as in 1,2,3") from error
-    started = time.perf_counter()
-    values = importlib.import_module(BENCHES[name]).run(campaigns, folder=out, seeds=numbers)
-    emit(f"focus bench {name}: {time.perf_counter() - started:.1f} s", values, json_path)
-
-
 def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
     model: ModelName = "focus",
@@ -120,4 +95,4 @@ def audit(
     print_table(f"focus audit: {model}", columns, rows)
 
 
-VERBS = (simulate, run, bench, rollback, audit)
+VERBS = (simulate, run, rollback, audit)

@@ -49,10 +49,16 @@ def emit(title: str, metrics: Mapping[str, Sequence[float]], json_path: str | No
         write_json(summarise(metrics), json_path)
     elif any(len(values) > 1 for values in metrics.values()):
         rows = [
-            (name, f"{statistics.fmean(values):.6g}", f"{_spread(values):.3g}", len(values))
+            (
+                name,
+                f"{statistics.fmean(values):.6g}",
+                f"{statistics.median(values):.6g}",
+                f"{_spread(values):.3g}",
+                len(values),
+            )
             for name, values in sorted(metrics.items())
         ]
-        print_table(title, ("metric", "mean", "std", "values"), rows)
+        print_table(title, ("metric", "mean", "median", "std", "values"), rows)
     else:
         print_table(
             title, ("metric", "value"), [(name, f"{values[0]:.6g}") for name, values in sorted(metrics.items())]

@@ -75,7 +75,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     cache = ContextCache(model, images, budget_mb=settings.cache_budget_mb)
     checks = ContextCache(model, held_out, budget_mb=settings.cache_budget_mb)
     del images, held_out
-    trainer = _Trainer(model, cache, checks, train, validation, settings, generator)
+    trainer = Trainer(model, cache, checks, train, validation, settings, generator)
     epochs, train_loss = trainer.run()
     temperature = _calibrate(model, checks, validation)
     _centre(model, cache, train)
@@ -89,8 +89,23 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     )
 
 
-class _Trainer:
-    """One training run; the frozen backbone is not touched, only its cached keys and values."""
+class Trainer:
+    """One training run; the frozen backbone is not touched, only its cached keys and values.
+
+    Parameters
+    ----------
+    model
+        Fresh, on its frozen backbone; trained in place.
+    cache, checks
+        Frozen forward passes of the training tiles, with their augmented copies behind them, and of the validation
+        tiles.
+    train, validation
+        Labels, plots and coverage of the same tiles.
+    settings
+        Training settings.
+    generator
+        Draws order, dropped groups and empty images.
+    """
 
     def __init__(
         self,
@@ -126,7 +141,7 @@ class _Trainer:
         with Progress(transient=True) as progress:
             task = progress.add_task("train", total=settings.epochs)
             for epoch in range(1, settings.epochs + 1):
-                loss = self._epoch(optimiser)
+                loss = self.epoch(optimiser)
                 schedule.step()
                 check = self._validation_loss()
                 logger.info("train epoch %d: loss %.4f, validation %.4f", epoch, loss, check)
@@ -139,7 +154,8 @@ class _Trainer:
         self.model.load_state_dict(best)
         return best_epoch, loss
 
-    def _epoch(self, optimiser: torch.optim.Optimizer) -> float:
+    def epoch(self, optimiser: torch.optim.Optimizer) -> float:
+        """Pass once over the training tiles; return the mean loss."""
         order = torch.randperm(len(self.cache), generator=self.generator)
         total = 0.0
         for part in order.split(self.settings.batch_tiles):

@@ -61,16 +61,25 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert all(verb in found.stdout for verb in VERBS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(verb):
+def test_every_verb_and_every_bench_explains_itself():
     from typer.main import get_command
 
     from focus_core.cli.app import app
 
-    command = get_command(app).commands[verb]
-    assert len(command.help) > 20
-    options = {option for parameter in command.params for option in parameter.opts}
-    assert {"--json", "--verbose"} <= options
+    verbs = dict(get_command(app).commands)
+    assert sorted(verbs) == sorted(VERBS)
+    benches = verbs.pop("bench").commands
+    for command in (*verbs.values(), *benches.values()):
+        assert len(command.help) > 20
+        options = {option for parameter in command.params for option in parameter.opts}
+        assert {"--json", "--verbose"} <= options
+
+
+def test_the_benches_are_listed_a_line_each():
+    found = focus("bench", "--help")
+    assert found.returncode == 0
+    for name in ("backbones", "rotations", "explain"):
+        assert re.search(rf"{name} +[A-Z].*\.", found.stdout)
 
 
 def test_a_user_error_is_a_message_and_no_traceback(tmp_path):
@@ -89,7 +98,7 @@ def test_a_user_error_is_a_message_and_no_traceback(tmp_path):
         (["simulate", "trial", "--set", "blocks"], "expected KEY=VALUE"),
         (["simulate", "trial", "--set", "blocs=2"], "Known settings: .*blocks"),
         (["simulate", "trial", "--settings", "none.yaml"], "no such settings file"),
-        (["bench", "nothing", "c.yaml", "--out", "o"], "no bench 'nothing'; known: backbones"),
+        (["bench", "nothing", "c.yaml", "--out", "o"], "no bench 'nothing'; known: backbones, rotations, explain"),
         (["bench", "backbones", "c.yaml", "--out", "o", "--seeds", "a"], "expected whole numbers"),
         (["run", "none.yaml", "--out", "o"], "no such campaign file"),
         (["audit", "--tracking", "somewhere"], "not supported"),

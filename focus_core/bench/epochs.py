@@ -1,0 +1,51 @@
+"""What the cache saves: an epoch of prompt training on cached keys and values against one that runs the backbone.
+
+Knows the trainer; the tiles are noise, because time does not depend on what is in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from focus_core.bench.timing import paired_ratios
+from focus_core.config import TrainSettings
+from focus_core.model import Focus
+from focus_core.training.cache import ContextCache, cache_megabytes
+from focus_core.training.prompts import Labelled, Trainer
+
+_REPEATS = 3
+
+
+def cached_epoch_ratios(model: Focus, *, tiles: int) -> list[float]:
+    """Return the time of an epoch on a full cache over that of one on an empty cache, pair by pair.
+
+    Both read the trainer's empty images and take the same optimiser steps. Training runs on the processor.
+
+    Parameters
+    ----------
+    model
+        Whose prompts are trained, on the processor.
+    tiles
+        Training tiles. With fewer than a batch the empty images, read in each step, weigh more than in training, so
+        the ratio is an upper bound.
+    """
+    side, groups = model.spec.input_px, len(model.spec.groups)
+    images = torch.randn(tiles, groups, 3, side, side, generator=torch.Generator().manual_seed(1))
+    cached, uncached = (_epoch(model, images, budget) for budget in (2 * cache_megabytes(model, tiles), 0.0))
+    return paired_ratios(cached, uncached, repeats=_REPEATS)
+
+
+def _epoch(model: Focus, images: Float[Tensor, "tile group 3 height width"], budget_mb: float) -> Callable[[], object]:
+    cache = ContextCache(model, images, budget_mb=budget_mb)
+    label = torch.arange(len(images)) % len(model.spec.classes)
+    data = Labelled(
+        torch.empty(len(images), len(model.spec.wavelength_nm), 0, 0), label, label, torch.ones(len(images))
+    )
+    settings = TrainSettings()
+    trainer = Trainer(model, cache, cache, data, data, settings, torch.Generator().manual_seed(1))
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+    return lambda: trainer.epoch(optimiser)

@@ -1,0 +1,95 @@
+"""``focus bench NAME``: figures against floors and rivals. Each parses its arguments, calls its bench and shows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from focus_core.cli.options import Json, Verbose
+from focus_core.cli.summary import emit
+from focus_core.cli.whole_run import Campaigns, Out
+from focus_core.errors import SettingsError
+
+Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the repetitions, with commas.")]
+Plot = Annotated[str | None, typer.Option("--plot", metavar="PATH.png", help="Draw the figures as bars.")]
+
+
+class _Known(TyperGroup):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a bench, or refuse a name that is none."""
+        if cmd_name not in self.commands:
+            raise SettingsError(f"no bench '{cmd_name}'; known: {', '.join(self.commands)}")
+        return self.commands[cmd_name]
+
+
+benches = typer.Typer(cls=_Known, help="Measure figures against floors and rivals.", no_args_is_help=True)
+
+
+@benches.command()
+def backbones(
+    campaigns: Campaigns, out: Out, seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False
+) -> None:
+    """Score a random and a self-supervised backbone."""
+    numbers, started = _whole_numbers(seeds), time.perf_counter()
+    from focus_core.bench import backbones as bench
+
+    values = bench.run(campaigns, folder=out, seeds=numbers)
+    _show("backbones", started, values, json_path)
+
+
+@benches.command()
+def rotations(
+    campaigns: Campaigns, out: Out, seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False
+) -> None:
+    """Repeat a campaign with its blocks in other folds."""
+    numbers, started = _whole_numbers(seeds), time.perf_counter()
+    from focus_core.bench import rotations as bench
+
+    values = bench.run(campaigns, folder=out, seeds=numbers)
+    _show("rotations", started, values, json_path)
+
+
+@benches.command()
+def explain(
+    models: Annotated[
+        str | None,
+        typer.Option(
+            "--models",
+            metavar="NAMES",
+            help="Of ViT-Ti, ViT-S and ViT-B, with commas; without it those that the machine is fit for.",
+        ),
+    ] = None,
+    rivals: Annotated[bool, typer.Option("--rivals/--no-rivals", help="Measure the rivals beside FOCUS.")] = True,
+    plot: Plot = None,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Cost of an explanation over a plain forward pass."""
+    from focus_core.bench import explain as bench
+    from focus_core.bench.chart import draw_ratios
+
+    started = time.perf_counter()
+    names = models.split(",") if models else bench.default_names()
+    values = bench.run(bench.backbones(names), rivals=rivals)
+    _show("explain", started, values, json_path)
+    if plot is not None:
+        draw_ratios(values, bench.TARGETS, plot)
+
+
+def _whole_numbers(seeds: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(seed) for seed in seeds.split(","))
+    except ValueError as error:
+        raise SettingsError(f"--seeds '{seeds}': expected whole numbers with commas, as in 1,2,3") from error
+
+
+def _show(name: str, started: float, values: Mapping[str, Sequence[float]], json_path: str | None) -> None:
+    """Show the figures as a table, and write them to ``--json`` too."""
+    title = f"focus bench {name}: {time.perf_counter() - started:.1f} s"
+    emit(title, values, None)
+    if json_path is not None:
+        emit(title, values, json_path)
