@@ -108,7 +108,7 @@ def encode(vit: Vit, images: Float[Tensor, "image 3 height width"], first: int) 
     The rows start as the class token: up to ``first`` it is the model's own state. A model without one (SigLIP)
     pools its patches, and so its rows start as their mean.
     """
-    tokens, ropes = _embed(vit, images)
+    tokens, ropes = embed(vit, images)
     for block, rope in zip(vit.blocks[:first], ropes, strict=False):
         tokens = run_block(block, tokens, rope)
     entry = tokens.mean(dim=1) if vit.cls_token is None else tokens[:, 0]
@@ -123,7 +123,7 @@ def encode(vit: Vit, images: Float[Tensor, "image 3 height width"], first: int) 
     return Context(entry, tuple(keys), tuple(values))
 
 
-def _embed(
+def embed(
     vit: Vit, images: Float[Tensor, "image 3 height width"]
 ) -> tuple[Float[Tensor, "image token dim"], list[Tensor | None]]:
     """Return the tokens before the first block, and each block's rotary positions."""
