@@ -7,7 +7,7 @@ neither.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import timm
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from focus_core.bench.epochs import cached_epoch_ratios
 from focus_core.bench.flops import explain_flops, token_per_band_flops
 from focus_core.bench.memory import peak_bytes
+from focus_core.bench.rival_costs import rival_costs
 from focus_core.bench.timing import paired_ratios
 from focus_core.config import TrainSettings
 from focus_core.errors import SettingsError
@@ -101,12 +102,13 @@ def run(vits: Mapping[str, Vit], *, rivals: bool, repeats: int = 15, epoch_tiles
         vit.to(device)
         for classes in _CLASSES:
             logger.info("%s: an explanation of %d classes", name, classes)
-            costs = _focus_costs(vit, classes, repeats)
-            values |= {f"focus.{measure}.{name}.c{classes}": found for measure, found in costs.items()}
+            with_rivals = rivals and classes == few
+            for method, costs in _costs(vit, classes, repeats, with_rivals).items():
+                values |= {f"{method}.{measure}.{name}.c{classes}": found for measure, found in costs.items()}
     return values
 
 
-def _focus_costs(vit: Vit, classes: int, repeats: int) -> dict[str, list[float]]:
+def _costs(vit: Vit, classes: int, repeats: int, rivals: bool) -> dict[str, dict[str, list[float]]]:
     model, window = _random_focus(vit, classes), _window(vit)
     images = model.front_end(window).images.flatten(0, 1)
     whole, one = _plain(vit, images), _plain(vit, images[:1])
@@ -114,14 +116,19 @@ def _focus_costs(vit: Vit, classes: int, repeats: int) -> dict[str, list[float]]
     def explain() -> object:
         return model.explain(window)
 
-    weights = [*_tensors(model), *_tensors(vit)]
-    peak = peak_bytes(explain, uncounted=[*weights, window])
-    return {
-        "overhead_time": paired_ratios(explain, whole, repeats=repeats),
-        "time_over_one_image": paired_ratios(explain, one, repeats=repeats),
-        "overhead_memory": [peak / peak_bytes(whole, uncounted=weights, given=[images])],
-        "flops_over_token_per_band": [explain_flops(model) / token_per_band_flops(model)],
+    weights = [*model.parameters(), *model.buffers(), *vit.parameters(), *vit.buffers()]
+    plain_peak = peak_bytes(whole, uncounted=weights, given=[images])
+    found = {
+        "focus": {
+            "overhead_time": paired_ratios(explain, whole, repeats=repeats),
+            "time_over_one_image": paired_ratios(explain, one, repeats=repeats),
+            "overhead_memory": [peak_bytes(explain, uncounted=[*weights, window]) / plain_peak],
+            "flops_over_token_per_band": [explain_flops(model) / token_per_band_flops(model)],
+        }
     }
+    if rivals:
+        found |= rival_costs(vit, images, whole, plain_peak, classes=classes, repeats=repeats)
+    return found
 
 
 def _plain(vit: Vit, images: Float[Tensor, "image 3 height width"]) -> Callable[[], object]:
@@ -165,10 +172,6 @@ def _random_focus(vit: Vit, classes: int) -> Focus:
 def _window(vit: Vit) -> Float[Tensor, "1 band ty tx"]:
     """Draw a window of noise around the training mean, all of it inside the plot."""
     return 0.3 + 0.1 * torch.randn(1, _BANDS, *vit.patch_embed.img_size, device=_device_of(vit))
-
-
-def _tensors(module: nn.Module) -> Iterable[Tensor]:
-    return (*module.parameters(), *module.buffers())
 
 
 def _device_of(vit: Vit) -> torch.device:

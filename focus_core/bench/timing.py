@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 import torch
 
-_LONG_S = 20.0
-"""A call that takes longer, in seconds, is not repeated: noise is a small part of it."""
+LONG_S = 10.0
+"""A call that takes longer, s, is not repeated: noise averages out within it."""
 
 
 def paired_ratios(call: Callable[[], object], base: Callable[[], object], *, repeats: int) -> list[float]:
     """Time two calls in turn and return the ratio of each pair, so that a change of load meets both.
 
-    The first pair warms both up and is left out, unless the call is too long to be repeated.
+    The first pair warms both up and is left out.
 
     Parameters
     ----------
@@ -25,15 +25,11 @@ def paired_ratios(call: Callable[[], object], base: Callable[[], object], *, rep
     repeats
         Pairs.
     """
-    base()
-    below, above = seconds_of(base), seconds_of(call)
-    if above > _LONG_S:
-        return [above / below]
     ratios = []
-    for _ in range(repeats):
+    for _ in range(repeats + 1):
         below = seconds_of(base)
         ratios.append(seconds_of(call) / below)
-    return ratios
+    return ratios[1:]
 
 
 def seconds_of(call: Callable[[], object]) -> float:

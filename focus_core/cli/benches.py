@@ -34,9 +34,10 @@ def backbones(
     campaigns: Campaigns, out: Out, seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False
 ) -> None:
     """Score a random and a self-supervised backbone."""
-    numbers, started = _whole_numbers(seeds), time.perf_counter()
+    numbers = _whole_numbers(seeds)
     from focus_core.bench import backbones as bench
 
+    started = time.perf_counter()
     values = bench.run(campaigns, folder=out, seeds=numbers)
     _show("backbones", started, values, json_path)
 
@@ -46,9 +47,10 @@ def rotations(
     campaigns: Campaigns, out: Out, seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False
 ) -> None:
     """Repeat a campaign with its blocks in other folds."""
-    numbers, started = _whole_numbers(seeds), time.perf_counter()
+    numbers = _whole_numbers(seeds)
     from focus_core.bench import rotations as bench
 
+    started = time.perf_counter()
     values = bench.run(campaigns, folder=out, seeds=numbers)
     _show("rotations", started, values, json_path)
 

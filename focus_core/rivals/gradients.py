@@ -13,7 +13,9 @@ from focus_core.rivals.protocol import RivalExplanation
 _STEPS = 32
 """Points of the Gauss-Legendre rule on the path."""
 _TILES_AT_ONCE = 32
-"""Tiles, each point of the path counted, in one pass."""
+"""Most tiles, each point of the path counted, in one pass."""
+_PIXELS_AT_ONCE = 2_000_000
+"""Most pixels in one pass: the graph of a small ViT then takes some 2 GB."""
 
 
 class IntegratedGradients:
@@ -41,6 +43,7 @@ class IntegratedGradients:
     def explain(self, images: Float[Tensor, "tile group 3 height width"]) -> RivalExplanation:
         """Run the tiles forward and backward, at each point of the path and for each class."""
         patch_px = self._head.vit.patch_embed.patch_size[0]
+        at_once = min(_TILES_AT_ONCE, _PIXELS_AT_ONCE // images[0, :, 0].numel())
         maps = []
         for index in range(self._head.weight.shape[0]):
             attribution = self._method.attribute(
@@ -48,7 +51,7 @@ class IntegratedGradients:
                 self._baseline.expand_as(images),
                 target=index,
                 n_steps=_STEPS,
-                internal_batch_size=max(len(images), _TILES_AT_ONCE),
+                internal_batch_size=max(len(images), at_once),
             )
             per_pixel = attribution.detach().float().sum(dim=2)
             maps.append(nn.functional.avg_pool2d(per_pixel, patch_px) * patch_px**2)

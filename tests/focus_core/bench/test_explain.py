@@ -17,21 +17,33 @@ from focus_core.errors import SettingsError, TargetError
 from focus_core.model import Focus
 
 MEASURES = ("overhead_time", "time_over_one_image", "overhead_memory", "flops_over_token_per_band")
-NAMES = {f"focus.{measure}.tiny.c{classes}" for measure in MEASURES for classes in (4, 32)}
+RIVALS = ("gradcam", "eigencam", "integrated_gradients", "ablation", "occlusion", "rollout", "prompt_cam")
+NAMES = {
+    *(f"focus.{measure}.tiny.c{classes}" for measure in MEASURES for classes in (4, 32)),
+    *(f"{rival}.{measure}.tiny.c4" for measure in ("overhead_time", "overhead_memory") for rival in RIVALS),
+    "focus.cached_epoch_time.tiny.c4",
+}
 
 
 @pytest.fixture(scope="module")
 def measured(request: pytest.FixtureRequest) -> dict[str, list[float]]:
     torch.manual_seed(0)
     vit = VisionTransformer(img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=0)
-    return explain.run({"tiny": vit}, rivals=False, repeats=2, epoch_tiles=3)
+    return explain.run({"tiny": vit}, rivals=True, repeats=2, epoch_tiles=3)
 
 
 def test_every_cost_has_its_name_and_is_a_ratio(measured: dict[str, list[float]]) -> None:
-    assert set(measured) == NAMES | {"focus.cached_epoch_time.tiny.c4"}
+    assert set(measured) == NAMES
     assert all(0 < value < float("inf") for values in measured.values() for value in values)
     assert len(measured["focus.overhead_time.tiny.c32"]) == 2
     assert len(measured["focus.overhead_memory.tiny.c32"]) == 1
+
+
+def test_rivals_that_run_the_backbone_often_cost_often(measured: dict[str, list[float]]) -> None:
+    costs = {rival: statistics.median(measured[f"{rival}.overhead_time.tiny.c4"]) for rival in RIVALS}
+    assert costs["ablation"] > 8  # each group once for each of four reference tiles
+    assert costs["integrated_gradients"] > 8  # four classes, 32 points, there and back, some at once
+    assert costs["occlusion"] > 8  # 16 patches
 
 
 def test_the_targets_are_of_names_that_are_measured() -> None:
