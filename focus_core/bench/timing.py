@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import torch
 
-LONG_S = 10.0
+LONG_S = 5.0
 """A call that takes longer, s, is not repeated: noise averages out within it."""
 
 
