@@ -10,8 +10,8 @@ from focus_core.rivals.extra import import_extra
 from focus_core.rivals.head import LinearHead
 from focus_core.rivals.protocol import RivalExplanation
 
-_STEPS = 32
-"""Points of the Gauss-Legendre rule on the path."""
+_STEPS = 16
+"""Points of the Gauss-Legendre rule on the path; on an own small ViT 8 leave an error of 1e-4, 16 of 1e-6."""
 _TILES_AT_ONCE = 32
 """Most tiles, each point of the path counted, in one pass."""
 _PIXELS_AT_ONCE = 2_000_000

@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.inspection import permutation_importance
+from sklearn.metrics import make_scorer
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from focus_core.errors import SettingsError
@@ -26,8 +27,8 @@ PLS_VIP_READ_OUT = (
     "VIP of each band in a PLS-DA of the class against the reference class; never negative, mean square 1"
 )
 FOREST_READ_OUT = (
-    "rise of the Brier score of held-out plots when a band is permuted, in a random forest of the class against the "
-    "rest; correlated bands stand in for one another, so importance is split among them and may vanish"
+    "rise of the class's Brier score on held-out plots when a band is permuted, in a random forest of all classes; "
+    "correlated bands stand in for one another, so importance is split among them and may vanish"
 )
 
 
@@ -78,14 +79,14 @@ def pls_vip(
     curves = np.full((classes, spectra.shape[1]), np.nan)
     for index in range(classes):
         others = label != index if reference in (None, index) else label == reference
-        curves[index, seen] = _vip(_best_pls(_contrast(spectra[:, seen], label == index, others, _MOST_FOLDS, seed=0)))
+        curves[index, seen] = _vip(_best_pls(_contrast(spectra[:, seen], label == index, others)))
     return curves
 
 
 def forest_permutation(
     spectra: Float[np.ndarray, "plot band"], label: Int[np.ndarray, " plot"], classes: int, *, seed: int
 ) -> Float[np.ndarray, "cls band"]:
-    """Permutation importance of one random forest per class against the rest (Breiman 2001), on held-out plots.
+    """Permutation importance in a random forest (Breiman 2001) for each class against the rest, on held-out plots.
 
     Neighbouring bands carry nearly the same numbers: a forest that loses one reads the next, so permutation splits
     importance among correlated bands and can hide all of it (Strobl et al. 2008).
@@ -110,27 +111,39 @@ def forest_permutation(
     Raises
     ------
     SettingsError
-        If no band is left, or a class or its rest has fewer than two plots.
+        If no band is left, or a class has fewer than two plots.
     """
     seen = _seen(spectra)
+    fewest = int(np.bincount(label, minlength=classes).min())
+    if fewest < _FOREST_FOLDS:
+        raise SettingsError(
+            f"a class has {fewest} plots; a forest judged on held-out plots needs {_FOREST_FOLDS} of each"
+        )
+    scorers = {
+        str(index): make_scorer(_brier, response_method="predict_proba", greater_is_better=False, index=index)
+        for index in range(classes)
+    }
     curves = np.full((classes, spectra.shape[1]), np.nan)
-    for index in range(classes):
-        contrast = _contrast(spectra[:, seen], label == index, label != index, _FOREST_FOLDS, seed=seed)
-        found = []
-        for train, held_out in contrast.folds.split(contrast.spectra, contrast.member):
-            forest = RandomForestClassifier(_TREES, class_weight="balanced", random_state=seed)
-            forest.fit(contrast.spectra[train], contrast.member[train])
-            result = permutation_importance(
-                forest,
-                contrast.spectra[held_out],
-                contrast.member[held_out],
-                scoring="neg_brier_score",
-                n_repeats=_REPEATS,
-                random_state=seed,
-            )
-            found.append(result.importances_mean)
-        curves[index, seen] = np.mean(found, axis=0)
+    curves[:, seen] = 0.0
+    folds = StratifiedKFold(_FOREST_FOLDS, shuffle=True, random_state=seed)
+    for train, held_out in folds.split(spectra, label):
+        forest = RandomForestClassifier(_TREES, class_weight="balanced", random_state=seed)
+        forest.fit(spectra[train][:, seen], label[train])
+        found = permutation_importance(
+            forest,
+            spectra[held_out][:, seen],
+            label[held_out],
+            scoring=scorers,
+            n_repeats=_REPEATS,
+            random_state=seed,
+        )
+        curves[:, seen] += [found[name].importances_mean / _FOREST_FOLDS for name in scorers]
     return curves
+
+
+def _brier(label: Int[np.ndarray, " plot"], probability: Float[np.ndarray, "plot cls"], *, index: int) -> float:
+    """Return the Brier score of one class against the rest."""
+    return float(np.square(probability[:, index] - (label == index)).mean())
 
 
 def _seen(spectra: Float[np.ndarray, "plot band"]) -> Bool[np.ndarray, " band"]:
@@ -144,9 +157,6 @@ def _contrast(
     spectra: Float[np.ndarray, "plot band"],
     own: Bool[np.ndarray, " plot"],
     others: Bool[np.ndarray, " plot"],
-    most_folds: int,
-    *,
-    seed: int,
 ) -> _Contrast:
     fewest = int(min(own.sum(), others.sum()))
     if fewest < 2:
@@ -154,7 +164,7 @@ def _contrast(
             f"a class has {int(own.sum())} plots and is told apart from {int(others.sum())}; give two or more of each"
         )
     either = own | others
-    folds = StratifiedKFold(min(most_folds, fewest), shuffle=True, random_state=seed)
+    folds = StratifiedKFold(min(_MOST_FOLDS, fewest), shuffle=True, random_state=0)
     return _Contrast(spectra[either], own[either].astype(np.int64), folds)
 
 

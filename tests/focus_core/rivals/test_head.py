@@ -13,8 +13,7 @@ from focus_core.errors import ModelError
 from focus_core.rivals import LinearHead, fit_head
 from focus_core.rivals import head as head_module
 from focus_core.rivals.head import features
-
-from .planted import planted_images
+from tests.focus_core.rivals.planted import planted_images
 
 
 @pytest.mark.parametrize("classes", [2, 3])

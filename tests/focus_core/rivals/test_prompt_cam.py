@@ -9,8 +9,7 @@ from focus_core.model.backbone import embed, freeze
 from focus_core.model.blocks import run_block
 from focus_core.rivals import PromptCam, PromptCamSettings, fit_prompt_cam
 from focus_core.rivals.prompt_cam import block_with_prompts
-
-from .planted import planted_images
+from tests.focus_core.rivals.planted import planted_images
 
 
 @torch.no_grad()
@@ -41,11 +40,12 @@ def trained() -> tuple[PromptCam, VisionTransformer, VisionTransformer]:
     backbones = []
     for _ in range(2):
         torch.manual_seed(0)
-        backbones.append(
-            VisionTransformer(img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=3, num_classes=0)
-        )
+        vit = VisionTransformer(img_size=12, patch_size=4, embed_dim=24, depth=2, num_heads=3, num_classes=0)
+        for parameter in vit.parameters():  # with timm's initial weights a block adds next to nothing to a prompt
+            torch.nn.init.normal_(parameter, std=0.3)
+        backbones.append(vit)
     (train, label), held_out = planted_images(96), planted_images(30, seed=1)
-    settings = PromptCamSettings(epochs=8, learning_rate=0.02)
+    settings = PromptCamSettings(epochs=15, learning_rate=0.05)
     return fit_prompt_cam(backbones[0], train, label, *held_out, train[label == 0], settings), *backbones
 
 
@@ -65,11 +65,11 @@ def test_it_learns_the_planted_classes_and_its_scores_find_their_groups(
     importance, saliency = trained[0].explain(images)
     assert importance is not None
     assert saliency is not None
-    assert (trained[0].logits(images).argmax(dim=1) == label).float().mean() > 0.85
+    assert (trained[0].logits(images).argmax(dim=1) == label).float().mean() > 0.7
     for index in (1, 2):
         curve = importance[label == index, index].mean(dim=0)
         assert curve.argmax() == index
-        assert curve[index] > 0.5 * curve.abs().sum()
+        assert curve[index] > 0.8 * curve.abs().sum()
     mass = saliency.sum(dim=(-2, -1))
     assert ((mass > 0) & (mass < 1)).all()  # the rest is on the prompts and the class token
 
