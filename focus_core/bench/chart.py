@@ -43,7 +43,7 @@ def draw_ratios(values: Mapping[str, Sequence[float]], targets: Mapping[str, flo
     for row, backbone in enumerate(rows):
         for axes, (measure, label) in zip(grid[row], _MEASURES.items(), strict=True):
             _draw_panel(axes, _of(values, measure, backbone), targets)
-            axes.set(title=f"{backbone}", xlabel=label)
+            axes.set(title=backbone, xlabel=label)
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
