@@ -15,7 +15,8 @@ from focus_core.bench.timing import paired_ratios
 from focus_core.config import TrainSettings
 from focus_core.model import Focus
 from focus_core.training.cache import ContextCache, cache_megabytes
-from focus_core.training.prompts import Labelled, Trainer
+from focus_core.training.mixing import unmixed
+from focus_core.training.trainer import Trainer
 
 _REPEATS = 3
 
@@ -42,10 +43,8 @@ def cached_epoch_ratios(model: Focus, *, tiles: int) -> list[float]:
 def _epoch(model: Focus, images: Float[Tensor, "tile group 3 height width"], budget_mb: float) -> Callable[[], object]:
     cache = ContextCache(model, images, budget_mb=budget_mb)
     label = torch.arange(len(images)) % len(model.spec.classes)
-    data = Labelled(
-        torch.empty(len(images), len(model.spec.wavelength_nm), 0, 0), label, label, torch.ones(len(images))
-    )
-    settings = TrainSettings()
-    trainer = Trainer(model, cache, cache, data, data, settings, torch.Generator().manual_seed(1))
+    settings, generator = TrainSettings(), torch.Generator().manual_seed(1)
+    windows = unmixed(images, label, model.layout.patches)
+    trainer = Trainer(model, cache, windows, settings, generator, group_dropout=settings.group_dropout[0])
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
     return lambda: trainer.epoch(optimiser)

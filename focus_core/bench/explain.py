@@ -21,7 +21,7 @@ from focus_core.bench.rival_costs import rival_costs
 from focus_core.bench.timing import paired_ratios
 from focus_core.config import TrainSettings
 from focus_core.errors import SettingsError
-from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
+from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec, evenly_spaced
 from focus_core.model.blocks import Vit
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,7 @@ def _random_focus(vit: Vit, classes: int) -> Focus:
     """Return a model whose weights are random, on the backbone's device; the backbone's size is the window's."""
     side = int(vit.patch_embed.img_size[0])
     width_nm = _BANDS * _STEP_NM / _GROUPS
-    start_nm = _FIRST_NM - _STEP_NM / 2
+    start_nm, settings = _FIRST_NM - _STEP_NM / 2, TrainSettings()
     spec = ModelSpec(
         wavelength_nm=tuple(_FIRST_NM + _STEP_NM * band for band in range(_BANDS)),
         good_band=(True,) * _BANDS,
@@ -156,9 +156,10 @@ def _random_focus(vit: Vit, classes: int) -> Focus:
         quantity="reflectance",
         window_px=side,
         input_px=side,
-        prompt_blocks=TrainSettings().prompt_blocks,
-        readout_blocks=(0,),
-        sink=True,
+        read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
+        rank=settings.rank,
+        group_dropout=settings.group_dropout[0],
+        sink=settings.sink,
         backbone=BackboneReference(uri="random", sha256="0" * 64, kind="random"),
         training_campaign="noise",
         simulated=True,

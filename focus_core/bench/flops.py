@@ -35,18 +35,18 @@ def pass_flops(vit: Vit, *, tokens: int, patches: int, channels: int) -> int:
 def explain_flops(model: Focus) -> int:
     """Return the operations of explaining one window for every class.
 
-    Each group's image passes all blocks but the last, whose patch tokens nobody reads; in each prompted block keys
-    and values are computed again, and every class's row passes it.
+    Each group's image passes all blocks but the last, whose patch tokens nobody reads; in each block that is read,
+    keys and values are computed again, and every class's row looks at the patches and adds up what they say.
     """
     vit, layout, spec = model.vit, model.layout, model.spec
     width, tokens = vit.embed_dim, layout.prefix + layout.patches
     whole = pass_flops(vit, tokens=tokens, patches=layout.patches, channels=3)
     last = tokens * _of_token(vit) + 2 * tokens**2 * width
     keys_and_values = 2 * tokens * width**2
-    row = _of_token(vit) - 2 * width**2 + 2 * tokens * width  # keys and values are the tokens'
-    pull = width**2 + tokens * width
-    prompted = spec.prompt_blocks * (keys_and_values + len(spec.classes) * (row + pull))
-    return int(len(spec.groups) * (whole + 2 * (prompted - last)))
+    row = width**2 + 2 * layout.patches * width  # its query, where it looks, and what is said there
+    read = len(spec.read_blocks) * (keys_and_values + len(spec.classes) * row)
+    directions = len(spec.read_blocks) * len(spec.groups) * len(spec.classes) * spec.rank * width
+    return int(len(spec.groups) * (whole + 2 * (read - last)) + 2 * directions)
 
 
 def token_per_band_flops(model: Focus) -> int:

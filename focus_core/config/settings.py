@@ -89,25 +89,27 @@ class PretrainSettings(Settings):
 class TrainSettings(Settings):
     """Settings of ``train``: prompts, sink and read-out on a frozen backbone."""
 
-    prompt_blocks: int = Field(default=2, ge=1)
-    """Last blocks that hold a row per class; before them the row is the model's own class token."""
+    read_blocks: tuple[int, ...] = Field(default=(3,), min_length=1)
+    """Numbers of evenly spaced blocks to read; each is tried, and validation plots choose."""
+    rank: int = Field(default=8, ge=1)
+    """Directions that the read-outs of all classes and groups share in each block."""
     sink: bool = True
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the attraction loss beside the cross-entropy."""
-    group_dropout: float = Field(default=0.5, ge=0.0, lt=1.0)
-    """Share of wavelength groups dropped at random in a training step."""
-    augmented_copies: int = Field(default=1, ge=0)
-    """Flipped and noisy copies of each training tile in the cache."""
+    group_dropout: tuple[float, ...] = Field(default=(0.5,), min_length=1)
+    """Shares of wavelength groups dropped at random in a training step; each is tried, and validation plots choose."""
+    augmented_copies: int = Field(default=2, ge=0)
+    """Copies of each training tile in the cache: flipped, brighter or darker, noisier, and mixed from two classes."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
     """Largest cache of keys and values, MB; tiles beyond it run through the backbone again in each epoch."""
-    epochs: int = Field(default=30, ge=1)
+    epochs: int = Field(default=20, ge=1)
     """Largest number of passes over the training tiles."""
     patience: int = Field(default=10, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""
-    learning_rate: float = Field(default=3e-3, gt=0.0)
+    learning_rate: float = Field(default=1e-2, gt=0.0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(default=1e-2, ge=0.0)
     """Weight decay of prompts and read-out."""

@@ -1,10 +1,10 @@
 """The FOCUS model: front end, frozen backbone, prompts, sink and read-out; never loads xarray."""
 
-from focus_core.model.backbone import Context, layout_of
-from focus_core.model.focus import Explanation, Focus, Reading, Trace
+from focus_core.model.backbone import BlockTokens, layout_of
+from focus_core.model.focus import Explanation, Focus, Reading
 from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
 from focus_core.model.published import published_vit
-from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, read_spec
+from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, evenly_spaced, read_spec
 from focus_core.model.weights import (
     BACKBONE_WEIGHTS,
     MODEL_WEIGHTS,
@@ -21,7 +21,7 @@ __all__ = [
     "CHANNELS",
     "MODEL_WEIGHTS",
     "BackboneReference",
-    "Context",
+    "BlockTokens",
     "Explanation",
     "Focus",
     "FrontEnd",
@@ -29,7 +29,7 @@ __all__ = [
     "GroupRange",
     "ModelSpec",
     "Reading",
-    "Trace",
+    "evenly_spaced",
     "layout_of",
     "load_backbone",
     "load_model",

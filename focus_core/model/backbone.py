@@ -5,6 +5,7 @@ Everything about the token grid is read from the timm model; an unsupported mode
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,10 +21,8 @@ from focus_core.model.blocks import (
     Vit,
     VitBlock,
     check_block,
-    final_norm,
     key_value_of,
     query_of,
-    residual_scale,
     run_block,
 )
 
@@ -47,21 +46,20 @@ class TokenLayout:
         return self.rows * self.cols
 
 
-class Context(NamedTuple):
-    """What read-only rows need of a frozen forward pass; ``image`` runs over tiles and groups."""
+class BlockTokens(NamedTuple):
+    """What read-only rows need of one block of a frozen forward pass; ``image`` runs over tiles and groups."""
 
     entry: Float[Tensor, "image dim"]
-    """State of the row's starting token on entry to the first prompted block."""
-    keys: tuple[Float[Tensor, "image head token head_dim"], ...]
-    """Keys of each prompted block."""
-    values: tuple[Float[Tensor, "image head token head_dim"], ...]
-    """Values of each prompted block."""
+    """State of the rows' starting token on entry to the block."""
+    keys: Float[Tensor, "image head token head_dim"]
+    """Keys of all tokens, prefix tokens first."""
+    values: Float[Tensor, "image head token head_dim"]
+    """Values of all tokens."""
 
 
-class RowStep(NamedTuple):
-    """Rows after one block, and where they looked."""
+class Look(NamedTuple):
+    """Where rows looked in one block."""
 
-    rows: Float[Tensor, "image row dim"]
     attention: Float[Tensor, "image head row token"]
     """Raw softmax weights on the ViT's tokens; they sum to 1 less the sink's share."""
     sink_share: Float[Tensor, "image head row"]
@@ -75,7 +73,7 @@ def layout_of(model: nn.Module) -> TokenLayout:
     ------
     ModelError
         If read-only rows would not reproduce the model's own tokens: another class than timm's VisionTransformer,
-        its distilled DeiT or Eva (a subclass may add tokens or positions of its own), unknown blocks or norms,
+        its distilled DeiT or Eva (a subclass may add tokens or positions of its own), unknown blocks,
         tokens dropped on the way, another number of channels than three.
     """
     if type(model) not in (VisionTransformer, VisionTransformerDistilled, Eva):
@@ -86,7 +84,6 @@ def layout_of(model: nn.Module) -> TokenLayout:
     vit: Vit = model
     for index, block in enumerate(vit.blocks):
         check_block(block, index)
-    final_norm(vit)
     if vit.patch_drop is not None and not isinstance(vit.patch_drop, nn.Identity):
         raise ModelError("the backbone drops patches; build it with patch_drop_rate=0")
     channels = vit.patch_embed.proj.weight.shape[1]
@@ -102,25 +99,30 @@ def freeze(vit: Vit) -> Vit:
     return vit.eval()
 
 
-def encode(vit: Vit, images: Float[Tensor, "image 3 height width"], first: int) -> Context:
-    """Run the frozen ViT once and keep what rows need from block ``first`` on.
+def walk(vit: Vit, images: Float[Tensor, "image 3 height width"], blocks: Sequence[int]) -> Iterator[BlockTokens]:
+    """Run the frozen ViT once, and give what rows need at some of its blocks, in their order.
 
-    The rows start as the class token: up to ``first`` it is the model's own state. A model without one (SigLIP)
+    Rows start as the class token's state on entry to the block, the model's own. A model without one (SigLIP)
     pools its patches, and so its rows start as their mean.
+
+    Parameters
+    ----------
+    vit
+        The frozen backbone.
+    images
+        Group images.
+    blocks
+        Indices in increasing order; what lies behind the last is not run.
     """
     tokens, ropes = embed(vit, images)
-    for block, rope in zip(vit.blocks[:first], ropes, strict=False):
-        tokens = run_block(block, tokens, rope)
-    entry = tokens.mean(dim=1) if vit.cls_token is None else tokens[:, 0]
-    keys, values = [], []
-    for block, rope in zip(vit.blocks[first:], ropes[first:], strict=True):
+    for index, (block, rope) in enumerate(zip(vit.blocks[: blocks[-1] + 1], ropes, strict=False)):
         entering = tokens
-        if block is not vit.blocks[-1]:  # after the last block's keys and values nobody reads the patch tokens again
+        if index < blocks[-1]:  # after the last block's keys and values nobody reads the tokens again
             tokens = run_block(block, entering, rope)
-        key, value = key_value_of(block, entering, rope)  # not before: the block's own peak need not hold them
-        keys.append(key)
-        values.append(value)
-    return Context(entry, tuple(keys), tuple(values))
+        if index in blocks:
+            entry = entering.mean(dim=1) if vit.cls_token is None else entering[:, 0]
+            # Not before the block has run: its own peak need not hold keys and values.
+            yield BlockTokens(entry, *key_value_of(block, entering, rope))
 
 
 def embed(
@@ -134,44 +136,35 @@ def embed(
     return vit.norm_pre(tokens), ropes
 
 
-def step(
+def look(
     block: VitBlock,
     rows: Float[Tensor, "image row dim"],
     keys: Float[Tensor, "image head token head_dim"],
-    values: Float[Tensor, "image head token head_dim"],
     sink_key: Float[Tensor, "image head head_dim"] | None = None,
-) -> RowStep:
-    """Carry read-only rows through one block: they see every token, and no token sees them.
+) -> Look:
+    """Let read-only rows look at tokens: they see every token, and no token sees them.
 
-    A row that starts as one of the model's own tokens reproduces that token (without a sink). The sink is a key
+    A row that is one of the model's own tokens looks where that token looks (without a sink). The sink is a key
     whose value is zero: it takes softmax weight and gives nothing back.
     """
     query = query_of(block, rows) * block.attn.scale
     weights = torch.matmul(query, keys.transpose(-2, -1))
     if sink_key is None:
         weights = weights.softmax(dim=-1)
-        sink_share = torch.zeros_like(weights[..., 0])
-    else:
-        offset = (query * sink_key[:, :, None]).sum(-1, keepdim=True)
-        weights = torch.cat([weights, offset], dim=-1).softmax(dim=-1)
-        weights, sink_share = weights[..., :-1], weights[..., -1]
-    mixed = torch.matmul(weights, values).transpose(1, 2).flatten(2)
-    rows = rows + residual_scale(block, 1) * block.attn.proj(mixed)
-    rows = rows + residual_scale(block, 2) * block.mlp(block.norm2(rows))
-    return RowStep(rows, weights, sink_share)
+        return Look(weights, torch.zeros_like(weights[..., 0]))
+    offset = (query * sink_key[:, :, None]).sum(-1, keepdim=True)
+    weights = torch.cat([weights, offset], dim=-1).softmax(dim=-1)
+    return Look(weights[..., :-1], weights[..., -1])
 
 
-def pull(
-    block: VitBlock,
+def said(
     attention: Float[Tensor, "image head row token"],
     values: Float[Tensor, "image head token head_dim"],
     direction: Float[Tensor, "image row dim"],
 ) -> Float[Tensor, "image row token"]:
-    """Return what each token added to the rows along a direction, in one block's attention.
+    """Return what each token adds to the rows' scores: weight times value along a direction, summed over heads.
 
-    The attention's output is a sum over tokens of weight times projected value; weights alone would count a token
-    that is looked at and says nothing (Kobayashi et al., EMNLP 2020).
+    Weights alone would count a token that is looked at and says nothing (Kobayashi et al., EMNLP 2020).
     """
-    direction = direction * residual_scale(block, 1)
-    heads = torch.matmul(direction, block.attn.proj.weight).unflatten(-1, (attention.shape[1], -1)).transpose(1, 2)
+    heads = direction.unflatten(-1, (attention.shape[1], -1)).transpose(1, 2)
     return (attention * torch.matmul(heads, values.transpose(-2, -1))).sum(dim=1)

@@ -1,4 +1,4 @@
-"""One frozen block of a timm ViT as its parts: queries, keys and values, residual scales, final norm.
+"""One frozen block of a timm ViT as its parts: queries, keys and values, residual scales.
 
 Knows timm's plain and EVA blocks (DINOv3 is an EVA in timm); everything else is refused by `check_block`.
 """
@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
-from timm.layers import LayerNorm, RmsNorm
 from timm.layers.attention import Attention, AttentionRope
 from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.eva import Eva, EvaAttention, EvaBlock
@@ -84,36 +83,6 @@ def residual_scale(block: VitBlock, branch: Literal[1, 2]) -> Tensor | float:
     else:
         gamma = getattr(getattr(block, f"ls{branch}"), "gamma", None)
     return 1.0 if gamma is None else gamma
-
-
-def final_norm(vit: Vit) -> nn.Module:
-    """Return the norm before the ViT's head: after the blocks, or, where it averages patches, after pooling.
-
-    Raises
-    ------
-    ModelError
-        If it is neither a layer norm nor an RMS norm, in which the read-out's direction is known.
-    """
-    found = [norm for norm in (vit.norm, vit.fc_norm) if not isinstance(norm, nn.Identity)]
-    if not found or not isinstance(found[0], (nn.LayerNorm, LayerNorm, RmsNorm)):
-        names = [type(norm).__name__ for norm in (vit.norm, vit.fc_norm)]
-        raise ModelError(f"the backbone ends in {names}; read-out is defined behind a layer norm or an RMS norm")
-    norm: nn.Module = found[0]
-    return norm
-
-
-def through_norm(
-    norm: Any, rows: Float[Tensor, "image row dim"], direction: Float[Tensor, "image row dim"]
-) -> Float[Tensor, "image row dim"]:
-    """Return the direction before a norm that becomes ``direction`` behind it, its denominator held fixed."""
-    weighted = direction if norm.weight is None else direction * norm.weight
-    if isinstance(norm, RmsNorm):
-        spread = rows.square().mean(dim=-1, keepdim=True)
-    else:
-        weighted = weighted - weighted.mean(dim=-1, keepdim=True)
-        spread = rows.var(dim=-1, unbiased=False, keepdim=True)
-    before: Tensor = weighted * (spread + norm.eps).rsqrt()
-    return before
 
 
 def _project(

@@ -1,12 +1,18 @@
 """FOCUS: spectral prompts and a sink on a frozen ViT, one stream per wavelength group.
 
-The paper's (arXiv 2507.14787) equations are not public; those here are this project's own. Groups are a
-batch axis and first meet in the class score, so attribution between groups is exact; over space it is
-heuristic, because patches mix within a group.
+The paper's (arXiv 2507.14787) equations are not public; those here are this project's own. A row per class and
+wavelength group looks at the patch tokens of some blocks and adds up what they say; nothing follows that sum but a
+bias. So a class's score is a sum over groups *and* patches. Over groups attribution is exact, because groups are a
+batch axis and first meet in the score. Over space it is exact for the tokens read and heuristic for pixels, because
+the backbone has mixed its patches on the way.
+
+Class and register tokens are not read: what they say has no place. Prompts are a class's and a group's added, and
+the directions that rows read along share a few basis vectors, because one ViT serves every group.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import torch
@@ -14,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
-from focus_core.model.backbone import Context, RowStep, encode, freeze, layout_of, pull, step
-from focus_core.model.blocks import Vit, VitBlock, final_norm, through_norm
+from focus_core.model.backbone import BlockTokens, Look, freeze, layout_of, look, said, walk
+from focus_core.model.blocks import Vit
 from focus_core.model.frontend import FrontEnd
 from focus_core.model.spec import ModelSpec
 
@@ -23,21 +29,19 @@ _SMALLEST = 1e-9
 
 
 class Reading(NamedTuple):
-    """What the class rows found, group by group."""
+    """What the class rows found, token by token; tokens that are not read are absent."""
 
-    evidence: Float[Tensor, "batch cls group"]
-    """Contribution of each group to each class's logit, before any constant is removed."""
+    said: Float[Tensor, "batch cls group token"]
+    """What each token adds to each class's logit, before any constant is removed."""
+    attention: Float[Tensor, "batch cls group token"]
+    """Attention, mean over heads and blocks; sums to 1 less the sink's share."""
     sink_share: Float[Tensor, "batch cls group"]
-    """Attention on the sink in the last block, mean over heads."""
+    """Attention on the sink, mean over heads and blocks."""
 
-
-class Trace(NamedTuple):
-    """Where the class rows looked, and what each token said, in each prompted block."""
-
-    attention: Float[Tensor, "block batch cls group token"]
-    """Raw attention, mean over heads; sums to 1 less the sink's share."""
-    pull: Float[Tensor, "block batch cls group token"]
-    """What the token added to the class's score through the block's attention, to first order."""
+    @property
+    def evidence(self) -> Float[Tensor, "batch cls group"]:
+        """Contribution of each group to each class's logit, before any constant is removed."""
+        return self.said.sum(dim=-1)
 
 
 class Explanation(NamedTuple):
@@ -51,13 +55,13 @@ class Explanation(NamedTuple):
     probability: Float[Tensor, "batch cls"]
     sink_share: Float[Tensor, "batch cls group"]
     token_share: Float[Tensor, "batch cls group"]
-    """Share of the pull, in absolute value, that came through class and register tokens and so has no place."""
+    """Share of what was said, in absolute value, by class and register tokens, which have no place."""
     prefix_attention: Float[Tensor, "batch cls group"]
-    """Share of the read-out attention, the sink left out, on class and register tokens."""
+    """Share of the attention, the sink left out, on class and register tokens."""
     background_attention: Float[Tensor, "batch cls group"]
-    """Share of the read-out attention, the sink left out, on patches outside the plot."""
+    """Share of the attention, the sink left out, on patches outside the plot."""
     saliency: Float[Tensor, "batch cls group py px"]
-    """``importance`` spread over patches by their pull at the read-out blocks; sums to ``importance``."""
+    """What each patch added to ``importance``; sums to ``importance``."""
 
 
 class Focus(nn.Module):
@@ -78,6 +82,8 @@ class Focus(nn.Module):
         If the backbone is unsupported, or its input size or depth do not fit the spec.
     """
 
+    prefix_read = 0
+    """How many class and register tokens the rows read."""
     reference_mean: Tensor
 
     def __init__(
@@ -94,8 +100,10 @@ class Focus(nn.Module):
                 f"the backbone takes {vit.patch_embed.img_size} px, but windows come as {spec.input_px} px; "
                 "set the window's input_px to the backbone's"
             )
-        if not 1 <= spec.prompt_blocks <= len(vit.blocks):
-            raise ModelError(f"{spec.prompt_blocks} prompt blocks on a backbone of {len(vit.blocks)}; ask for fewer")
+        if max(spec.read_blocks) >= len(vit.blocks):
+            raise ModelError(
+                f"block {max(spec.read_blocks)} is to be read on a backbone of {len(vit.blocks)} blocks; read fewer"
+            )
         self.spec = spec
         self._vit = [freeze(vit)]  # in a list: the backbone's tensors are no part of this module's state
         self.front_end = FrontEnd(
@@ -105,13 +113,14 @@ class Focus(nn.Module):
             input_px=spec.input_px,
             patch_px=vit.patch_embed.patch_size[0],
         )
-        blocks, groups, classes = spec.prompt_blocks, len(spec.groups), len(spec.classes)
+        blocks, groups, classes = len(spec.read_blocks), len(spec.groups), len(spec.classes)
         attention = vit.blocks[-1].attn
-        self.prompts = nn.Parameter(torch.zeros(blocks, groups, classes, vit.embed_dim))
-        self.sink_keys = (
-            nn.Parameter(torch.zeros(blocks, groups, attention.num_heads, attention.head_dim)) if spec.sink else None
-        )
-        self.read_out = nn.Parameter(torch.zeros(groups, classes, vit.embed_dim))
+        heads, head_dim = attention.num_heads, attention.head_dim
+        self.class_prompts = nn.Parameter(torch.zeros(blocks, classes, vit.embed_dim))
+        self.group_prompts = nn.Parameter(torch.zeros(blocks, groups, vit.embed_dim))
+        self.sink_keys = nn.Parameter(torch.zeros(blocks, groups, heads, head_dim)) if spec.sink else None
+        self.basis = nn.Parameter(torch.zeros(blocks, spec.rank, heads * head_dim))
+        self.loading = nn.Parameter(torch.zeros(blocks, groups, classes, spec.rank))
         self.class_bias = nn.Parameter(torch.zeros(classes))
         self.register_buffer("reference_mean", torch.zeros(classes, groups))
 
@@ -121,53 +130,31 @@ class Focus(nn.Module):
         return self._vit[0]
 
     @property
-    def first_prompted(self) -> int:
-        """Index of the first block that holds class rows."""
-        return len(self.vit.blocks) - self.spec.prompt_blocks
-
-    @property
     def bias(self) -> Float[Tensor, " cls"]:
         """The part of the contrastive logit that no group owns: class bias and the reference means."""
         return self.class_bias - self.class_bias.mean() + self.reference_mean.sum(dim=1)
 
+    def initialise(self, generator: torch.Generator) -> None:
+        """Draw small prompts and a basis of unit length; all else starts at zero, and so does every logit."""
+        drawn = {self.class_prompts: 0.02, self.group_prompts: 0.02, self.basis: self.basis.shape[-1] ** -0.5}
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=drawn.get(parameter, 0.0), generator=generator)
+
     @torch.no_grad()
-    def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> Context:
+    def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> tuple[BlockTokens, ...]:
         """Run the frozen backbone once over a tile's group images."""
-        return encode(self.vit, images.flatten(0, 1), self.first_prompted)
+        return tuple(walk(self.vit, images.flatten(0, 1), self.spec.read_blocks))
 
-    def read(self, context: Context) -> Reading:
-        """Let the class rows read a frozen forward pass; the only part that training differentiates."""
-        return self._reading(self._carry(context))
-
-    def trace(self, context: Context) -> tuple[Reading, Trace]:
-        """Read a frozen forward pass and keep where the rows looked."""
-        steps = self._carry(context)
-        batch = len(context.entry) // len(self.spec.groups)
-        direction = self._direction(steps[-1].rows, batch)
-        pulls, attentions = [], []
-        for block, carried, values in zip(self._prompted, steps, context.values, strict=True):
-            pulls.append(pull(block, carried.attention, values, direction))
-            attentions.append(carried.attention.mean(dim=1))
-        attention, pulled = (
-            torch.stack(parts).unflatten(1, (batch, -1)).transpose(2, 3) for parts in (attentions, pulls)
+    def read(self, blocks: Iterable[BlockTokens]) -> Reading:
+        """Let the class rows read a frozen forward pass, block by block; the only part that is differentiated."""
+        found = [self._read_block(index, tokens) for index, tokens in enumerate(blocks)]
+        groups = len(self.spec.groups)
+        words, attention, shares = (
+            torch.stack(parts).unflatten(1, (-1, groups)).transpose(2, 3) for parts in zip(*found, strict=True)
         )
-        return self._reading(steps), Trace(attention, pulled)
+        return Reading(words.sum(dim=0), attention.mean(dim=0), shares.mean(dim=0))
 
-    def spread(
-        self, importance: Float[Tensor, "batch cls group"], trace: Trace, blocks: tuple[int, ...]
-    ) -> Float[Tensor, "batch cls group patch"]:
-        """Spread importance over patches: those that pulled its way share it in proportion; the sum is preserved.
-
-        Where no patch did, attention shares it.
-        """
-        chosen = list(blocks)
-        patches = trace.pull[chosen].sum(dim=0)[..., self.layout.prefix :]
-        looked = trace.attention[chosen].sum(dim=0)[..., self.layout.prefix :]
-        same_way = (patches * importance.sign()[..., None]).clamp_min(0.0)
-        share = same_way + _SMALLEST * looked
-        return importance[..., None] * share / share.sum(dim=-1, keepdim=True)
-
-    def contrastive(self, evidence: Float[Tensor, "batch cls group"]) -> Float[Tensor, "batch cls group"]:
+    def contrastive(self, evidence: Float[Tensor, "batch cls *rest"]) -> Float[Tensor, "batch cls *rest"]:
         """Return the evidence less its mean over classes; its softmax is the same."""
         return evidence - evidence.mean(dim=1, keepdim=True)
 
@@ -185,54 +172,67 @@ class Focus(nn.Module):
             In the model's quantity; NaN outside the plot. A pass over a window is a batch of one image per group.
         """
         images, occupied = self.front_end(reflectance)
-        reading, trace = self.trace(self.encode(images))
+        # Blocks are read as the pass goes by, so that no more than one block's keys and values are held.
+        reading = self.read(walk(self.vit, images.flatten(0, 1), self.spec.read_blocks))
         importance = self.contrastive(reading.evidence) - self.reference_mean
         logit = importance.sum(dim=-1) + self.bias
-        blocks, prefix = list(self.spec.readout_blocks), self.layout.prefix
-        attention, pulled = trace.attention[blocks].sum(dim=0), trace.pull[blocks].sum(dim=0).abs()
-        total = attention.sum(dim=-1)
-        background = (attention[..., prefix:] * (occupied[:, None, None] == 0)).sum(dim=-1)
-        saliency = self.spread(importance, trace, self.spec.readout_blocks)
+        prefix = self.prefix_read
+        total = reading.attention.sum(dim=-1)
+        background = (reading.attention[..., prefix:] * (occupied[:, None, None] == 0)).sum(dim=-1)
+        spoken = reading.said.abs()
+        saliency = self._placed(self.contrastive(reading.said)[..., prefix:], importance, occupied)
         return Explanation(
             evidence=reading.evidence,
             importance=importance,
             logit=logit,
             probability=logit.softmax(dim=-1),
             sink_share=reading.sink_share,
-            token_share=pulled[..., :prefix].sum(dim=-1) / pulled.sum(dim=-1).clamp_min(_SMALLEST),
-            prefix_attention=attention[..., :prefix].sum(dim=-1) / total,
+            token_share=spoken[..., :prefix].sum(dim=-1) / spoken.sum(dim=-1).clamp_min(_SMALLEST),
+            prefix_attention=reading.attention[..., :prefix].sum(dim=-1) / total,
             background_attention=background / total,
             saliency=saliency.unflatten(-1, (self.layout.rows, self.layout.cols)),
         )
 
-    @property
-    def _prompted(self) -> list[VitBlock]:
-        return list(self.vit.blocks[self.first_prompted :])
+    def _read_block(
+        self, index: int, tokens: BlockTokens
+    ) -> tuple[
+        Float[Tensor, "image cls token"],
+        Float[Tensor, "image cls token"],
+        Float[Tensor, "image cls"],
+    ]:
+        """Return what each token said in one block, the attention it drew and the sink's share."""
+        batch = len(tokens.entry) // len(self.spec.groups)
+        unread = self.layout.prefix - self.prefix_read
+        prompts = self.class_prompts[index] + self.group_prompts[index][:, None]
+        rows = tokens.entry[:, None] + _per_image(prompts, batch)
+        looked = self._look(index, rows, tokens.keys[:, :, unread:])
+        directions = torch.matmul(self.loading[index], self.basis[index])
+        words = said(looked.attention, tokens.values[:, :, unread:], _per_image(directions, batch))
+        return words, looked.attention.mean(dim=1), looked.sink_share.mean(dim=1)
 
-    def _carry(self, context: Context) -> list[RowStep]:
-        """Carry one row per class and group through the prompted blocks."""
-        batch = len(context.entry) // len(self.spec.groups)
-        rows = context.entry[:, None].expand(-1, len(self.spec.classes), -1)
-        steps: list[RowStep] = []
-        for index, block in enumerate(self._prompted):
-            sink = None if self.sink_keys is None else self._per_image(self.sink_keys[index], batch)
-            rows = rows + self._per_image(self.prompts[index], batch)
-            steps.append(step(block, rows, context.keys[index], context.values[index], sink))
-            rows = steps[-1].rows
-        return steps
-
-    def _reading(self, steps: list[RowStep]) -> Reading:
-        last = steps[-1]
-        states = final_norm(self.vit)(last.rows).unflatten(0, (-1, len(self.spec.groups)))
-        shares = last.sink_share.mean(dim=1).unflatten(0, (-1, len(self.spec.groups)))
-        evidence = (1.0 - shares) * (states * self.read_out).sum(dim=-1)
-        return Reading(evidence.transpose(1, 2), shares.transpose(1, 2))
-
-    def _direction(self, rows: Float[Tensor, "image cls dim"], batch: int) -> Float[Tensor, "image cls dim"]:
-        """Return the gradient-free direction in which the final norm and the read-out see a change of the rows."""
-        return through_norm(final_norm(self.vit), rows, self._per_image(self.read_out, batch))
+    def _look(
+        self, index: int, rows: Float[Tensor, "image cls dim"], keys: Float[Tensor, "image head token head_dim"]
+    ) -> Look:
+        block = self.vit.blocks[self.spec.read_blocks[index]]
+        if self.sink_keys is None:
+            return look(block, rows, keys)
+        return look(block, rows, keys, _per_image(self.sink_keys[index], len(rows) // len(self.spec.groups)))
 
     @staticmethod
-    def _per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:
-        """Repeat what belongs to a group for each tile of the batch."""
-        return parameter.expand(batch, *parameter.shape).flatten(0, 1)
+    def _placed(
+        words: Float[Tensor, "batch cls group patch"],
+        importance: Float[Tensor, "batch cls group"],
+        occupied: Float[Tensor, "batch patch"],
+    ) -> Float[Tensor, "batch cls group patch"]:
+        """Place importance on patches: what each said, and what has no place spread evenly over the plot.
+
+        That is the reference class's mean, which belongs to no patch more than to another.
+        """
+        rest = importance - words.sum(dim=-1)
+        share = (occupied + _SMALLEST) / (occupied + _SMALLEST).sum(dim=-1, keepdim=True)
+        return words + rest[..., None] * share[:, None, None]
+
+
+def _per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:
+    """Repeat what belongs to a group for each tile of the batch."""
+    return parameter.expand(batch, *parameter.shape).flatten(0, 1)

@@ -61,10 +61,12 @@ class ModelSpec(Settings):
     """Side of the windows it was trained on, pixels of the cube."""
     input_px: int
     """Side of the backbone's input, pixels."""
-    prompt_blocks: int
-    """Number of last blocks that hold class rows."""
-    readout_blocks: tuple[int, ...]
-    """Which of them spread importance over patches; 0 is the first. Chosen on validation plots."""
+    read_blocks: tuple[int, ...] = Field(min_length=1)
+    """Blocks of the backbone whose tokens the rows read, in increasing order; 0 is the first."""
+    rank: int = Field(ge=1)
+    """Directions that the read-outs of all classes and groups share in each block."""
+    group_dropout: float = Field(ge=0.0, lt=1.0)
+    """Share of wavelength groups that training left out at random; chosen on validation plots, as the blocks are."""
     sink: bool
     """Whether prompts may put attention on a learned sink."""
     backbone: BackboneReference
@@ -119,6 +121,12 @@ class ModelSpec(Settings):
 
 def _describe(wavelength_nm: npt.NDArray[np.float64]) -> str:
     return f"{len(wavelength_nm)} bands over {wavelength_nm.min():.1f}-{wavelength_nm.max():.1f} nm"
+
+
+def evenly_spaced(depth: int, count: int) -> tuple[int, ...]:
+    """Return the indices of ``count`` of ``depth`` blocks at even distances, the last among them; at most all."""
+    few = min(count, depth)
+    return tuple(round((index + 1) * depth / few) - 1 for index in range(few))
 
 
 def write_spec(spec: ModelSpec, folder: Path) -> None:

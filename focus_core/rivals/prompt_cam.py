@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from focus_core.config import Settings
 from focus_core.model import layout_of
-from focus_core.model.backbone import embed, freeze, step
-from focus_core.model.blocks import Vit, VitBlock, final_norm, key_value_of, residual_scale
+from focus_core.model.backbone import embed, freeze, look
+from focus_core.model.blocks import Vit, VitBlock, key_value_of, residual_scale
 from focus_core.rivals.attention import attention_weights, token_query
 from focus_core.rivals.protocol import RivalExplanation
 
@@ -90,10 +90,12 @@ class PromptCam(nn.Module):
         block = vit.blocks[-1]
         sides = key_value_of(block, prompts[-1], None), key_value_of(block, tokens, ropes[-1])
         keys, values = (torch.cat(both, dim=2) for both in zip(*sides, strict=True))
-        last = step(block, prompts[-1], keys, values)
-        scores = (final_norm(vit)(last.rows) @ self.scorer).unflatten(0, (tiles, -1)).transpose(1, 2)
-        behind = self.prompts.shape[2] + self.layout.prefix
-        attention = last.attention.mean(dim=1)[..., behind:].unflatten(0, (tiles, -1)).transpose(1, 2)
+        looked = look(block, prompts[-1], keys).attention
+        rows = behind(block, prompts[-1], looked, values)
+        norm = vit.fc_norm if isinstance(vit.norm, nn.Identity) else vit.norm  # a ViT that pools has it behind that
+        scores = (norm(rows) @ self.scorer).unflatten(0, (tiles, -1)).transpose(1, 2)
+        first = self.prompts.shape[2] + self.layout.prefix
+        attention = looked.mean(dim=1)[..., first:].unflatten(0, (tiles, -1)).transpose(1, 2)
         return scores - scores.mean(dim=1, keepdim=True), attention
 
     def logits(self, images: Float[Tensor, "tile group 3 height width"]) -> Float[Tensor, "tile cls"]:
@@ -120,9 +122,19 @@ def block_with_prompts(
     """
     sides = key_value_of(block, prompts, None), key_value_of(block, tokens, rope)
     keys, values = (torch.cat(both, dim=2) for both in zip(*sides, strict=True))
-    mixed = attention_weights(block, token_query(block, tokens, rope), keys) @ values
-    tokens = tokens + residual_scale(block, 1) * block.attn.proj(mixed.transpose(1, 2).flatten(2))
-    after: Tensor = tokens + residual_scale(block, 2) * block.mlp(block.norm2(tokens))
+    return behind(block, tokens, attention_weights(block, token_query(block, tokens, rope), keys), values)
+
+
+def behind(
+    block: VitBlock,
+    rows: Float[Tensor, "image row dim"],
+    attention: Float[Tensor, "image head row token"],
+    values: Float[Tensor, "image head token head_dim"],
+) -> Float[Tensor, "image row dim"]:
+    """Return what a block makes of rows, given where they look."""
+    mixed = torch.matmul(attention, values).transpose(1, 2).flatten(2)
+    rows = rows + residual_scale(block, 1) * block.attn.proj(mixed)
+    after: Tensor = rows + residual_scale(block, 2) * block.mlp(block.norm2(rows))
     return after
 
 

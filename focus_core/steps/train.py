@@ -22,12 +22,13 @@ from focus_core.model import (
     Focus,
     GroupRange,
     ModelSpec,
+    evenly_spaced,
     load_backbone,
     read_backbone,
     save_model,
     sha256_of,
 )
-from focus_core.training import Labelled, choose_readout, fit
+from focus_core.training import Labelled, fit
 
 logger = logging.getLogger(__name__)
 
@@ -49,7 +50,8 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
     Returns
     -------
     Metrics
-        Losses, epochs, temperature, parameter counts and share, and the registered ``version``.
+        Losses, epochs, temperature, what validation plots chose, parameter count and share, and the registered
+        ``version``.
 
     Raises
     ------
@@ -64,7 +66,6 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
     inputs = {tiles_uri: digest(tiles_uri), backbone_uri: sha256_of(backbone / BACKBONE_WEIGHTS)}
 
     def write(folder: Path) -> Metrics:
-        torch.manual_seed(settings.seed)
         tiles = open_store(tiles_uri, TILES)
         parameters = {"tiles": tiles_uri, "backbone": backbone_uri, **settings.model_dump(mode="json")}
         with tracking.logged_run(
@@ -75,8 +76,7 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
                 sha256=sha256_of(backbone / BACKBONE_WEIGHTS),
                 kind=read_backbone(backbone)["kind"],
             )
-            model = _new_model(tiles, backbone, reference, settings, run.run_id)
-            metrics = _fit(model, tiles, settings)
+            model, metrics = _best(tiles, backbone, reference, settings, run.run_id)
             save_model(model, folder)
             version = tracking.log_model(folder, run_id=run.run_id, name=settings.model_name)
             run.log_metrics(metrics)
@@ -86,9 +86,15 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
 
 
 def _new_model(
-    tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
+    tiles: xr.Dataset,
+    backbone: Path,
+    reference: BackboneReference,
+    settings: TrainSettings,
+    run_id: str,
+    *,
+    read_blocks: int,
 ) -> Focus:
-    attrs = tiles.attrs
+    attrs, vit = tiles.attrs, load_backbone(backbone)
     spec = ModelSpec(
         wavelength_nm=tuple(tiles["wavelength"].to_numpy().tolist()),
         good_band=tuple(tiles["good_band"].to_numpy().tolist()),
@@ -98,8 +104,9 @@ def _new_model(
         quantity=attrs["quantity"],
         window_px=tiles.sizes["ty"],
         input_px=int(attrs["input_px"]),
-        prompt_blocks=settings.prompt_blocks,
-        readout_blocks=(0,),
+        read_blocks=evenly_spaced(len(vit.blocks), read_blocks),
+        rank=settings.rank,
+        group_dropout=settings.group_dropout[0],
         sink=settings.sink,
         backbone=reference,
         training_campaign=attrs["campaign"],
@@ -107,35 +114,42 @@ def _new_model(
         run_id=run_id,
     )
     statistics = [torch.from_numpy(tiles[name].to_numpy()).float() for name in ("band_mean", "band_std")]
-    model = Focus(spec, load_backbone(backbone), *statistics)
+    model = Focus(spec, vit, *statistics)
     trained = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.vit.parameters())
     logger.info("%d trained parameters, %.2f %% of the backbone's %d", trained, 100 * trained / frozen, frozen)
     if trained / frozen > settings.max_parameter_share:
         raise SettingsError(
             f"{trained} trained parameters are {trained / frozen:.3f} of the backbone's {frozen}, the cap "
-            f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, classes or prompt_blocks"
+            f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, read_blocks or a lower rank"
         )
     return model
 
 
-def _fit(model: Focus, tiles: xr.Dataset, settings: TrainSettings) -> Metrics:
+def _best(
+    tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
+) -> tuple[Focus, Metrics]:
+    """Train a model for each number of blocks to read; the validation loss chooses."""
     training, validation = _labelled(tiles, "train"), _labelled(tiles, "validation")
-    absent = sorted(set(range(len(model.spec.classes))) - set(training.label.tolist()))
+    absent = sorted(set(range(len(tiles.attrs["classes"]))) - set(training.label.tolist()))
     if absent:
-        names = [model.spec.classes[index] for index in absent]
+        names = [tiles.attrs["classes"][index] for index in absent]
         raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
-    summary = fit(model, training, validation, settings)
-    blocks, agreement = choose_readout(model, validation)
-    model.spec = model.spec.model_copy(update={"readout_blocks": blocks})
-    return {
+    runs = []
+    for count in settings.read_blocks:
+        model = _new_model(tiles, backbone, reference, settings, run_id, read_blocks=count)
+        runs.append((model, fit(model, training, validation, settings)))
+    model, summary = min(runs, key=lambda run: run[1].validation_loss)
+    model.spec = model.spec.model_copy(update={"group_dropout": summary.group_dropout})
+    return model, {
         "train_loss": summary.train_loss,
         "validation_loss": summary.validation_loss,
         "epochs": float(summary.epochs),
         "temperature": summary.temperature,
+        "group_dropout": summary.group_dropout,
+        "read_blocks": float(len(model.spec.read_blocks)),
         "parameters": float(summary.parameters),
         "parameter_share": summary.parameters / summary.backbone_parameters,
-        "readout_agreement": agreement,
     }
 
 

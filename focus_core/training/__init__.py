@@ -1,7 +1,7 @@
 """Training: the self-supervised backbone, and prompts, sink and read-out on it; never sees masks or reference bands."""
 
 from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
-from focus_core.training.prompts import FitSummary, Labelled, fit
-from focus_core.training.readout import choose_readout
+from focus_core.training.prompts import FitSummary, fit
+from focus_core.training.windows import Labelled
 
-__all__ = ["FitSummary", "Labelled", "backbone_arguments", "choose_readout", "fit", "pretrain_backbone"]
+__all__ = ["FitSummary", "Labelled", "backbone_arguments", "fit", "pretrain_backbone"]

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from rich.progress import track
 from torch import Tensor
 
-from focus_core.model import Context, Focus
+from focus_core.model import BlockTokens, Focus
 
 logger = logging.getLogger(__name__)
 
@@ -48,26 +48,24 @@ class ContextCache:
     def __len__(self) -> int:
         return self.held + len(self._beyond)
 
-    def take(self, tiles: Int[Tensor, " part"]) -> Context:
+    def take(self, tiles: Int[Tensor, " part"]) -> tuple[BlockTokens, ...]:
         """Return the frozen forward pass of some tiles."""
         held, beyond = tiles[tiles < self.held], tiles[tiles >= self.held] - self.held
         found = [[tensor[held] for tensor in self._parts]] if len(held) else []
         if len(beyond):
             found.append(self._by_tile(self._model.encode(self._beyond[beyond])))
         if len(found) == 1:
-            return self._context(found[0])
+            return self._blocks(found[0])
         order = torch.cat([torch.where(tiles < self.held)[0], torch.where(tiles >= self.held)[0]]).argsort()
-        return self._context([tensor[order] for tensor in _joined(found)])
+        return self._blocks([tensor[order] for tensor in _joined(found)])
 
-    def _by_tile(self, context: Context) -> list[Tensor]:
+    def _by_tile(self, blocks: tuple[BlockTokens, ...]) -> list[Tensor]:
         """Group the images of a tile, so that taking a tile copies one run of memory."""
-        every = (context.entry, *context.keys, *context.values)
-        return [tensor.unflatten(0, (-1, self._groups)) for tensor in every]
+        return [tensor.unflatten(0, (-1, self._groups)) for block in blocks for tensor in block]
 
-    def _context(self, parts: list[Tensor]) -> Context:
-        entry, *rest = (tensor.flatten(0, 1) for tensor in parts)
-        blocks = len(rest) // 2
-        return Context(entry, tuple(rest[:blocks]), tuple(rest[blocks:]))
+    def _blocks(self, parts: list[Tensor]) -> tuple[BlockTokens, ...]:
+        images = iter(tensor.flatten(0, 1) for tensor in parts)
+        return tuple(BlockTokens(*each) for each in zip(images, images, images, strict=True))
 
 
 def _joined(parts: list[list[Tensor]]) -> list[Tensor]:
@@ -78,5 +76,5 @@ def cache_megabytes(model: Focus, tiles: int) -> float:
     """Return the size of a cache of ``tiles`` tiles, MB."""
     tokens = model.layout.prefix + model.layout.patches
     width = model.vit.embed_dim
-    numbers = width + 2 * model.spec.prompt_blocks * tokens * width
+    numbers = len(model.spec.read_blocks) * (1 + 2 * tokens) * width
     return float(tiles * len(model.spec.groups) * numbers * 4 / 1e6)

@@ -1,17 +1,57 @@
-"""The attraction loss: what the sink is for.
+"""The two losses of prompt training: every side of a window says its own class; the sink takes what says nothing.
 
-The literal form, to maximise the sink's mass, empties the informative mass; a plain price on kept mass shrinks it
-while the read-out grows. So the sink is given targets: it should take the attention of rows that have nothing to
-read, and no other.
+The literal attraction loss, to maximise the sink's mass, empties the informative mass; a plain price on kept mass
+shrinks it while the read-out grows. So the sink is given targets: it should take the attention of rows that have
+nothing to read, and no other.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-from jaxtyping import Float
-from torch import Tensor
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from focus_core.training.mixing import Mixed
 
 _SMALLEST = 1e-6
+
+
+class Sides(NamedTuple):
+    """What each side of some windows says, and what it is; two rows for each window."""
+
+    logit: Float[Tensor, "side cls"]
+    label: Int[Tensor, " side"]
+    share: Float[Tensor, " side"]
+    """Of the window; 0 for the far side of one that is not cut."""
+
+    def loss(self, class_weight: Float[Tensor, " cls"]) -> Float[Tensor, ""]:
+        """Return the cross-entropy of what each side says, weighted by class and share, mean over windows."""
+        each = nn.functional.cross_entropy(self.logit, self.label, weight=class_weight, reduction="none")
+        return 2.0 * (each * self.share).mean()
+
+
+def sides(words: Float[Tensor, "tile cls token"], bias: Float[Tensor, " cls"], windows: Mixed) -> Sides:
+    """Return both sides of some windows; a side's logit is scaled up as if the whole window looked like it.
+
+    Parameters
+    ----------
+    words
+        Contrastive evidence of each token, summed over groups. Tokens before the patches count on both sides.
+    bias
+        Of the classes.
+    windows
+        The same windows.
+    """
+    prefix = words.shape[-1] - windows.region.shape[-1]
+    placeless, patches = words[..., :prefix].sum(dim=-1), words[..., prefix:]
+    logits, shares = [], []
+    for side in (1.0 - windows.region, windows.region):
+        share = side.mean(dim=-1)
+        logits.append(placeless + (patches * side[:, None]).sum(dim=-1) / share.clamp_min(_SMALLEST)[:, None] + bias)
+        shares.append(share)
+    return Sides(torch.cat(logits), torch.cat([windows.label, windows.other]), torch.cat(shares))
 
 
 def attraction_loss(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from focus_core.errors import ModelError
-from focus_core.model import Focus, ModelSpec
+from focus_core.model import Focus, ModelSpec, evenly_spaced
 
 
 def test_importance_and_bias_add_up_to_the_logit(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
@@ -57,19 +57,37 @@ def test_without_a_sink_nothing_is_absorbed(small_model: Callable[..., Focus], w
     assert (model.explain(windows).sink_share == 0).all()
 
 
+def test_what_a_patch_says_is_its_saliency_and_the_reference_is_spread_over_the_plot(
+    small_model: Callable[..., Focus], windows: torch.Tensor
+) -> None:
+    model = small_model()
+    before = model.explain(windows).saliency
+    model.reference_mean += 6.0
+    moved = model.explain(windows).saliency - before
+    torch.testing.assert_close(moved[..., 1:], torch.full((5, 3, 4, 3, 2), -1.0), atol=1e-5, rtol=1e-5)
+    assert moved[..., 0].abs().max() < 1e-5  # the left column lies outside the plot
+
+
+def test_class_and_register_tokens_are_not_read(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    explained = small_model().explain(windows)
+    assert (explained.token_share == 0).all()
+    assert (explained.prefix_attention == 0).all()
+
+
 def test_background_takes_no_more_than_all_attention(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
     explained = small_model().explain(windows)
-    both = explained.background_attention + explained.prefix_attention
     assert (explained.background_attention > 0).all()
-    assert (both < 1).all()
+    assert (explained.background_attention < 1).all()
 
 
 def test_the_state_holds_no_backbone_tensor(small_model: Callable[..., Focus]) -> None:
     model = small_model()
     assert set(model.state_dict()) == {
-        "prompts",
+        "class_prompts",
+        "group_prompts",
         "sink_keys",
-        "read_out",
+        "basis",
+        "loading",
         "class_bias",
         "reference_mean",
         "front_end.band_mean",
@@ -83,9 +101,19 @@ def test_a_backbone_of_another_input_size_is_refused(small_model: Callable[..., 
         small_model(input_px=16)
 
 
-def test_more_prompt_blocks_than_blocks_are_refused(small_model: Callable[..., Focus]) -> None:
-    with pytest.raises(ModelError, match="4 prompt blocks on a backbone of 3"):
-        small_model(prompt_blocks=4)
+def test_a_block_that_the_backbone_does_not_have_is_refused(small_model: Callable[..., Focus]) -> None:
+    with pytest.raises(ModelError, match="block 3 is to be read on a backbone of 3 blocks"):
+        small_model(read_blocks=(0, 3))
+
+
+@pytest.mark.parametrize(
+    ("depth", "count", "wanted"),
+    [(6, 3, (1, 3, 5)), (12, 3, (3, 7, 11)), (12, 1, (11,)), (2, 3, (0, 1)), (7, 3, (1, 4, 6))],
+)
+def test_blocks_are_read_at_even_distances_and_the_last_among_them(
+    depth: int, count: int, wanted: tuple[int, ...]
+) -> None:
+    assert evenly_spaced(depth, count) == wanted
 
 
 def test_shapes_in_signatures_are_executed(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
@@ -110,4 +138,3 @@ def test_importance_adds_up_to_the_logit_on_every_kind_of_backbone(
     found = model.explain(0.3 + 0.1 * torch.randn(2, 12, size, size))
     torch.testing.assert_close(found.importance.sum(-1) + model.bias, found.logit)
     torch.testing.assert_close(found.saliency.sum((-2, -1)), found.importance, atol=1e-4, rtol=1e-4)
-    assert ((found.token_share == 0) == (model.layout.prefix == 0)).all()

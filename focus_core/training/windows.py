@@ -1,0 +1,67 @@
+"""Labelled windows, their augmented copies, and what their logits mean for plots.
+
+Sees labels, never masks or reference bands.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from focus_core.model import Focus
+from focus_core.training.mixing import Mixed, joined, mix, unmixed
+
+_GAIN = 0.02
+"""Standard deviation of the brightness factor of an augmented copy: illumination differs between flights."""
+_NOISE = 0.05
+"""Standard deviation of the noise added to an augmented copy, in standard deviations of training pixels."""
+
+
+class Labelled(NamedTuple):
+    """Windows of labelled plots."""
+
+    reflectance: Float[Tensor, "tile band ty tx"]
+    label: Int[Tensor, " tile"]
+    plot: Int[Tensor, " tile"]
+    """Index of the plot; windows of one plot share it."""
+    coverage: Float[Tensor, " tile"]
+    """Weight of the window in its plot."""
+
+
+@torch.no_grad()
+def augmented(model: Focus, data: Labelled, copies: int, generator: torch.Generator) -> Mixed:
+    """Return the windows, followed by copies that are flipped, brighter or darker, noisier, and mixed."""
+    layout = model.layout
+    images = model.front_end(data.reflectance).images
+    parts = [unmixed(images, data.label, layout.patches)]
+    for _ in range(copies):
+        gain = 1.0 + _GAIN * torch.randn(len(data.label), 1, 1, 1, generator=generator)
+        axes = [axis for axis in (2, 3) if torch.rand((), generator=generator) < 0.5]
+        images = model.front_end((data.reflectance * gain).flip(axes)).images
+        noisy = images + _NOISE * torch.randn(images.shape, generator=generator)
+        parts.append(mix(noisy, data.label, (layout.rows, layout.cols), generator))
+    return joined(parts)
+
+
+def plot_logits(logits: Float[Tensor, "tile cls"], data: Labelled) -> Float[Tensor, "plot cls"]:
+    """Return each plot's logit: the coverage-weighted mean of its windows'."""
+    plots = int(data.plot.max()) + 1
+    weight = torch.zeros(plots).index_add(0, data.plot, data.coverage)
+    total = torch.zeros(plots, logits.shape[1]).index_add(0, data.plot, logits * data.coverage[:, None])
+    return total / weight[:, None]
+
+
+def plot_labels(data: Labelled) -> Int[Tensor, " plot"]:
+    """Return each plot's label."""
+    labels = torch.zeros(int(data.plot.max()) + 1, dtype=torch.int64)
+    labels[data.plot] = data.label
+    return labels
+
+
+def class_weight(label: Int[Tensor, " tile"], classes: int) -> Float[Tensor, " cls"]:
+    """Return the weight of each class that makes all count alike."""
+    counts = torch.bincount(label, minlength=classes).clamp_min(1)
+    return len(label) / (classes * counts.float())
