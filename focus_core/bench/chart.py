@@ -1,4 +1,4 @@
-"""Ratios of a bench as bars, each with its target. Knows names and values, not what was measured."""
+"""Figures of a bench as bars, each with its target. Knows names and values, not what was measured."""
 
 from __future__ import annotations
 
@@ -11,12 +11,23 @@ from matplotlib.figure import Figure
 from focus_core.errors import TargetError
 
 _BAR_INCHES = 0.28
+_OWN, _OTHER, _TARGET = "#0072B2", "#999999", "#D55E00"
 _MEASURES = {
     "overhead_time": "time / plain forward pass",
     "overhead_memory": "peak of live tensors / plain forward pass",
     "cached_epoch_time": "training epoch: cached / backbone in each step",
 }
 """Measures with a panel of their own, and the label of their axis."""
+
+
+_SCORES = {
+    "band_iou": "band IoU with the reference bands",
+    "spatial_auc": "spatial AUC against the stressed pixels",
+    "balanced_accuracy": "balanced accuracy by plot",
+    "ablation_rank": "rank agreement with ablation",
+    "stability_0.01": "rank agreement under noise of 0.01 reflectance",
+}
+"""Scores with a panel of their own, and the label of their axis."""
 
 
 def draw_ratios(values: Mapping[str, Sequence[float]], targets: Mapping[str, float], path: str) -> None:
@@ -44,6 +55,52 @@ def draw_ratios(values: Mapping[str, Sequence[float]], targets: Mapping[str, flo
         for axes, (measure, label) in zip(grid[row], _MEASURES.items(), strict=True):
             _draw_panel(axes, _of(values, measure, backbone), targets)
             axes.set(title=backbone, xlabel=label)
+    _save(figure, path)
+
+
+def draw_scores(values: Mapping[str, Sequence[float]], targets: Mapping[str, float], path: str) -> None:
+    """Draw the means of ``<method>.<score>`` or ``<method>.<score>.<class>``, each seed as a dot.
+
+    Parameters
+    ----------
+    values
+        A value for each seed, by name; scores without a panel, and names that begin with wavelength groups, are left
+        out.
+    targets
+        The smallest score that is good enough, by name.
+    path
+        The image; matplotlib reads its format from the suffix.
+
+    Raises
+    ------
+    TargetError
+        If the file cannot be written.
+    """
+    panels = {score: _with_score(values, score) for score in _SCORES}
+    heights = [max(1, len(rows)) for rows in panels.values()]
+    figure = Figure(figsize=(9, _BAR_INCHES * sum(heights) + 0.9 * len(panels)), layout="constrained")
+    for axes, (score, rows) in zip(figure.subplots(len(panels), 1, height_ratios=heights), panels.items(), strict=True):
+        for position, (name, found) in enumerate(rows.items()):
+            axes.barh(position, statistics.fmean(found), color=_OWN if name.startswith("focus.") else _OTHER)
+            axes.scatter(found, [position] * len(found), color="black", s=6, zorder=3)
+            if name in targets:
+                axes.plot([targets[name]] * 2, [position - 0.45, position + 0.45], color=_TARGET, linewidth=2.5)
+        axes.set_yticks(range(len(rows)), [name.replace(f".{score}", "").replace(".", ", ") for name in rows])
+        axes.set(xlabel=_SCORES[score], xlim=(0.0, 1.0))
+        axes.invert_yaxis()
+    _save(figure, path)
+
+
+def _with_score(values: Mapping[str, Sequence[float]], score: str) -> dict[str, Sequence[float]]:
+    found = {}
+    for name, seeds in values.items():
+        _, _, rest = name.partition(".")
+        if rest == score or (rest.startswith(f"{score}.") and not rest.endswith((".lo", ".hi"))):
+            found[name] = seeds
+    return dict(sorted(found.items(), key=lambda item: (item[0].split(".")[-1], not item[0].startswith("focus."))))
+
+
+def _save(figure: Figure, path: str) -> None:
     try:
         figure.savefig(path)
     except (OSError, ValueError) as error:
@@ -57,10 +114,10 @@ def _of(values: Mapping[str, Sequence[float]], measure: str, backbone: str) -> d
 
 def _draw_panel(axes: Axes, ratios: Mapping[str, float], targets: Mapping[str, float]) -> None:
     for position, (name, ratio) in enumerate(ratios.items()):
-        axes.barh(position, ratio, color="#0072B2" if name.startswith("focus.") else "#999999")
+        axes.barh(position, ratio, color=_OWN if name.startswith("focus.") else _OTHER)
         axes.annotate(f" {ratio:.3g}", (ratio, position), va="center")
         if name in targets:
-            axes.plot([targets[name]] * 2, [position - 0.45, position + 0.45], color="#D55E00", linewidth=2.5)
+            axes.plot([targets[name]] * 2, [position - 0.45, position + 0.45], color=_TARGET, linewidth=2.5)
     labels = [f"{name.split('.')[0]}, {name.rsplit('.c', 1)[1]} classes" for name in ratios]
     axes.set_yticks(range(len(labels)), labels)
     axes.axvline(1.0, color="#444444", linewidth=0.8, linestyle=":")

@@ -1,7 +1,17 @@
 """What a model is worth on held-out plots: metrics under fixed names, and checks of what must hold exactly."""
 
 from focus_core.evaluation.checks import cost, swap_check
-from focus_core.evaluation.folds import score_fold
+from focus_core.evaluation.folds import mask_of_tiles, score_bands, score_fold, score_space
 from focus_core.evaluation.plots import PlotEvidence, class_curves, of_plots
 
-__all__ = ["PlotEvidence", "class_curves", "cost", "of_plots", "score_fold", "swap_check"]
+__all__ = [
+    "PlotEvidence",
+    "class_curves",
+    "cost",
+    "mask_of_tiles",
+    "of_plots",
+    "score_bands",
+    "score_fold",
+    "score_space",
+    "swap_check",
+]

@@ -20,7 +20,7 @@ from focus_core.metrics import (
     spatial_average_precision,
     spatial_pointing,
 )
-from focus_core.model import Focus
+from focus_core.model import Focus, ModelSpec
 
 Metrics = dict[str, float]
 
@@ -62,8 +62,8 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
         "window_balanced_accuracy": balanced_accuracy(
             explanation["label"].to_numpy(), explanation["logit"].to_numpy().argmax(axis=1)
         ),
-        **_bands(model, plots, reference, settings),
-        **_space(model, explanation, reference),
+        **score_bands(model.spec, plots, reference, seed=settings.seed),
+        **score_space(model.spec, explanation, reference),
         **_attention(model, explanation),
         **_curves(model, plots),
     }
@@ -89,8 +89,26 @@ def _classification(plots: PlotEvidence, settings: EvaluateSettings) -> Metrics:
     }
 
 
-def _bands(model: Focus, plots: PlotEvidence, reference: xr.Dataset, settings: EvaluateSettings) -> Metrics:
-    spec = model.spec
+def score_bands(spec: ModelSpec, plots: PlotEvidence, reference: xr.Dataset, *, seed: int) -> Metrics:
+    """Score the curve of each class over its own plots against its reference bands.
+
+    Parameters
+    ----------
+    spec
+        Whose groups and classes the plots' importance has.
+    plots
+        Held-out plots.
+    reference
+        An open ``reference.zarr`` of the same campaign and bands.
+    seed
+        Of chance levels.
+
+    Returns
+    -------
+    Metrics
+        The scores of `band_scores` by class, and ``null_share`` (largest over classes, and each) where there are
+        bands of noise.
+    """
     group_of_band = spec.group_of_band()
     curves = class_curves(plots, group_of_band, len(spec.classes))
     effect = reference["effect_size"].to_numpy() if "effect_size" in reference else None
@@ -100,7 +118,7 @@ def _bands(model: Focus, plots: PlotEvidence, reference: xr.Dataset, settings: E
         group_of_band,
         effect_size=effect,
         null_band=reference["null_band"].to_numpy(),
-        seed=settings.seed,
+        seed=seed,
     )
     null = scores.pop("null_share")
     referenced = np.flatnonzero(reference["has_reference"].to_numpy())
@@ -123,8 +141,23 @@ def _curves(model: Focus, plots: PlotEvidence) -> Metrics:
     }
 
 
-def _space(model: Focus, explanation: xr.Dataset, reference: xr.Dataset) -> Metrics:
-    """Score the summed saliency of each true class against its expert mask, tile by tile."""
+def score_space(spec: ModelSpec, explanation: xr.Dataset, reference: xr.Dataset) -> Metrics:
+    """Score the summed saliency of each true class against its expert mask, mean over windows.
+
+    Parameters
+    ----------
+    spec
+        Whose classes and window the explanation has.
+    explanation
+        ``saliency (tile, cls, group, py, px)`` with ``label``, ``row`` and ``col`` of each tile.
+    reference
+        An open ``reference.zarr`` of the same campaign; without a mask nothing is scored.
+
+    Returns
+    -------
+    Metrics
+        ``spatial_auc``, ``spatial_ap`` and ``spatial_pointing`` by class.
+    """
     if "mask" not in reference:
         return {}
     found: Metrics = {}
@@ -134,15 +167,15 @@ def _space(model: Focus, explanation: xr.Dataset, reference: xr.Dataset) -> Metr
         if not tiles.sizes["tile"]:
             continue
         saliency = tiles["saliency"].isel(cls=cls).sum("group").to_numpy().astype(np.float64)
-        mask = _mask_of_tiles(reference["mask"].isel(cls=cls).to_numpy(), tiles, model)
+        mask = mask_of_tiles(reference["mask"].isel(cls=cls).to_numpy(), tiles, spec.window_px)
         for name, metric in _SPATIAL.items():
-            found[f"{name}.{model.spec.classes[cls]}"] = over_tiles(metric, saliency, mask).mean
+            found[f"{name}.{spec.classes[cls]}"] = over_tiles(metric, saliency, mask).mean
     return found
 
 
-def _mask_of_tiles(mask: np.ndarray, tiles: xr.Dataset, model: Focus) -> Float[np.ndarray, "tile py px"]:
-    """Return the share of each patch that an expert mask marks."""
-    size, (rows, cols) = model.spec.window_px, (model.layout.rows, model.layout.cols)
+def mask_of_tiles(mask: np.ndarray, tiles: xr.Dataset, size: int) -> Float[np.ndarray, "tile py px"]:
+    """Return the share of each patch of some windows that a mask ``(y, x)`` marks; ``size`` is a window's side, px."""
+    rows, cols = tiles.sizes["py"], tiles.sizes["px"]
     corners = zip(tiles["row"].to_numpy(), tiles["col"].to_numpy(), strict=True)
     windows = np.stack([mask[row : row + size, col : col + size] for row, col in corners]).astype(np.float64)
     across = np.array_split(np.arange(size), cols)

@@ -85,15 +85,37 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
     return publish(model_uri, step="train", inputs=inputs, settings=settings, write=write)
 
 
-def _new_model(
+def new_model(
     tiles: xr.Dataset,
     backbone: Path,
     reference: BackboneReference,
     settings: TrainSettings,
-    run_id: str,
+    run_id: str | None,
     *,
     read_blocks: int,
 ) -> Focus:
+    """Return an untrained model for a campaign's bands, groups and classes on a frozen backbone.
+
+    Parameters
+    ----------
+    tiles
+        An open ``tiles.zarr``.
+    backbone
+        The backbone's folder.
+    reference
+        How the model names it.
+    settings
+        Of the model's shape.
+    run_id
+        Tracking run that trains it.
+    read_blocks
+        How many blocks, evenly spaced, its rows read.
+
+    Raises
+    ------
+    SettingsError
+        If the trained parameters would be more than ``max_parameter_share`` of the backbone's.
+    """
     attrs, vit = tiles.attrs, load_backbone(backbone)
     spec = ModelSpec(
         wavelength_nm=tuple(tiles["wavelength"].to_numpy().tolist()),
@@ -130,14 +152,14 @@ def _best(
     tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
 ) -> tuple[Focus, Metrics]:
     """Train a model for each number of blocks to read; the validation loss chooses."""
-    training, validation = _labelled(tiles, "train"), _labelled(tiles, "validation")
+    training, validation = labelled(tiles, "train"), labelled(tiles, "validation")
     absent = sorted(set(range(len(tiles.attrs["classes"]))) - set(training.label.tolist()))
     if absent:
         names = [tiles.attrs["classes"][index] for index in absent]
         raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
     runs = []
     for count in settings.read_blocks:
-        model = _new_model(tiles, backbone, reference, settings, run_id, read_blocks=count)
+        model = new_model(tiles, backbone, reference, settings, run_id, read_blocks=count)
         runs.append((model, fit(model, training, validation, settings)))
     model, summary = min(runs, key=lambda run: run[1].validation_loss)
     model.spec = model.spec.model_copy(update={"group_dropout": summary.group_dropout})
@@ -153,7 +175,14 @@ def _best(
     }
 
 
-def _labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:
+def labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:
+    """Read the labelled windows of a fold into memory.
+
+    Raises
+    ------
+    CampaignError
+        If there are none.
+    """
     index = of_fold(tiles, fold)
     if not len(index):
         raise CampaignError(
