@@ -97,15 +97,15 @@ class TrainSettings(Settings):
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the attraction loss beside the cross-entropy."""
-    group_dropout: tuple[float, ...] = Field(default=(0.5,), min_length=1)
+    group_dropout: tuple[float, ...] = Field(default=(0.3, 0.5), min_length=1)
     """Shares of wavelength groups dropped at random in a training step; each is tried, and validation plots choose."""
     augmented_copies: int = Field(default=2, ge=0)
     """Copies of each training tile in the cache: flipped, brighter or darker, noisier, and mixed from two classes."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
     """Largest cache of keys and values, MB; tiles beyond it run through the backbone again in each epoch."""
-    epochs: int = Field(default=20, ge=1)
+    epochs: int = Field(default=8, ge=1)
     """Largest number of passes over the training tiles."""
-    patience: int = Field(default=10, ge=1)
+    patience: int = Field(default=4, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from focus_core.config import TrainSettings
 from focus_core.model import Focus
 from focus_core.training.cache import ContextCache
-from focus_core.training.trainer import TEMPERATURES, Trainer, validation_loss
+from focus_core.training.trainer import Trainer, validation_loss
 from focus_core.training.windows import Labelled, augmented, plot_labels, plot_logits
 
 _CHECK_SEED = 0
@@ -57,7 +57,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     held_out = augmented(model, validation, 1, torch.Generator().manual_seed(_CHECK_SEED))
     cache = ContextCache(model, windows.images, budget_mb=settings.cache_budget_mb)
     checks = ContextCache(model, held_out.images, budget_mb=settings.cache_budget_mb)
-    validate = functools.partial(validation_loss, model, checks, held_out, seed=_CHECK_SEED)
+    validate = functools.partial(validation_loss, model, checks, held_out)
     runs = []
     for dropout in settings.group_dropout:
         generator.manual_seed(settings.seed)
@@ -66,7 +66,12 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
         runs.append((*trainer.run(validate), dropout))
     check, epochs, loss, best, dropout = min(runs, key=lambda run: run[0])
     model.load_state_dict(best)
-    temperature = _calibrate(model, checks, validation)
+    # Sides of windows, because a handful of whole plots is soon classified without a mistake, and then no confidence
+    # is too high for them. Evidence scales with the temperature, so that it still adds up to the logit.
+    _, temperature = validation_loss(model, checks, held_out, keep=1.0)
+    with torch.no_grad():
+        model.loading.div_(temperature)
+        model.class_bias.div_(temperature)
     _centre(model, cache, train)
     return FitSummary(
         group_dropout=dropout,
@@ -83,21 +88,6 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
 def evidence_of(model: Focus, cache: ContextCache, batch_tiles: int = 32) -> Float[Tensor, "tile cls group"]:
     """Return the evidence of every cached tile."""
     return torch.cat([model.read(cache.take(part)).evidence for part in torch.arange(len(cache)).split(batch_tiles)])
-
-
-@torch.no_grad()
-def _calibrate(model: Focus, checks: ContextCache, validation: Labelled) -> float:
-    """Scale read-out and bias by one temperature that fits the validation windows (Guo et al., ICML 2017).
-
-    Windows, because a handful of validation plots is soon classified without a mistake, and then no confidence is
-    too high for them. Evidence scales with the temperature, so that it still adds up to the logit.
-    """
-    logits = model.logits(evidence_of(model, checks)[: len(validation.label)])
-    losses = torch.stack([nn.functional.cross_entropy(logits / t, validation.label) for t in TEMPERATURES])
-    best = float(TEMPERATURES[losses.argmin()])
-    model.loading.div_(best)
-    model.class_bias.div_(best)
-    return best
 
 
 @torch.no_grad()

@@ -27,10 +27,8 @@ logger = logging.getLogger(__name__)
 _EMPTY_IMAGES = 12
 _SINK_RATE = 10.0
 """Factor on the sink's learning rate: a key has to grow far before it counts among a frozen ViT's own."""
-TEMPERATURES = torch.logspace(-1.0, 1.0, 81)
-"""That are tried on validation windows (Guo et al., ICML 2017)."""
-
-_CHECK_TILES, _CHECK_DRAWS, _CHECK_KEEP = 32, 4, 0.5
+_TEMPERATURES = torch.logspace(-1.0, 1.0, 81)
+_CHECK_TILES, _CHECK_DRAWS = 32, 4
 
 
 class Trainer:
@@ -67,7 +65,7 @@ class Trainer:
         self.class_weight = class_weight(windows.label, len(model.spec.classes))
         self.empty = self._empty() if model.sink_keys is not None and settings.attraction_weight else None
 
-    def run(self, validate: Callable[[], float]) -> tuple[float, int, float, dict[str, Tensor]]:
+    def run(self, validate: Callable[[], tuple[float, float]]) -> tuple[float, int, float, dict[str, Tensor]]:
         """Train until the validation loss stops falling; return it, its epoch, the training loss and the weights."""
         settings = self.settings
         optimiser = torch.optim.AdamW(self._parameter_groups(), lr=settings.learning_rate)
@@ -78,7 +76,7 @@ class Trainer:
             for epoch in range(1, settings.epochs + 1):
                 loss = self.epoch(optimiser)
                 schedule.step()
-                check = validate()
+                check, _ = validate()
                 logger.info("train epoch %d: loss %.4f, validation %.4f", epoch, loss, check)
                 progress.update(task, advance=1, description=f"train (validation loss {check:.3f})")
                 if check < found[0]:
@@ -132,7 +130,9 @@ def _sides(
 
 
 @torch.no_grad()
-def validation_loss(model: Focus, checks: ContextCache, windows: Mixed, *, seed: int) -> float:
+def validation_loss(
+    model: Focus, checks: ContextCache, windows: Mixed, *, keep: float = 0.5, seed: int = 0
+) -> tuple[float, float]:
     """Score what a model must be good at: every side of a window says its class, from any half of the groups.
 
     At the best temperature, because the model is calibrated once it is trained.
@@ -145,16 +145,24 @@ def validation_loss(model: Focus, checks: ContextCache, windows: Mixed, *, seed:
         Frozen forward passes of validation windows.
     windows
         What they show.
+    keep
+        Share of the groups that is kept.
     seed
-        Of the groups left out.
+        Of the groups left out; equal ones compare.
+
+    Returns
+    -------
+    tuple
+        The loss, and the temperature (Guo et al., ICML 2017) at which it is least.
     """
     generator = torch.Generator().manual_seed(seed)
     found = []
     for part in torch.arange(len(checks)).split(_CHECK_TILES):
         reading = model.read(checks.take(part))
-        for _ in range(_CHECK_DRAWS):
-            kept = torch.rand(len(part), 1, reading.said.shape[2], 1, generator=generator) < _CHECK_KEEP
-            found.append(_sides(model, reading, kept / _CHECK_KEEP, windows, part))
+        for _ in range(_CHECK_DRAWS if keep < 1.0 else 1):
+            kept = torch.rand(len(part), 1, reading.said.shape[2], 1, generator=generator) < keep
+            found.append(_sides(model, reading, kept / keep, windows, part))
     every = Sides(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
     weight = class_weight(windows.label, len(model.spec.classes))
-    return min(float(every._replace(logit=every.logit / t).loss(weight)) for t in TEMPERATURES)
+    losses = torch.stack([every._replace(logit=every.logit / t).loss(weight) for t in _TEMPERATURES])
+    return float(losses.min()), float(_TEMPERATURES[losses.argmin()])
