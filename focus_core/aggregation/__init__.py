@@ -1,8 +1,17 @@
-"""From windows to plots: weighted means, their intervals, and one store over all flights."""
+"""From windows and pixels to plots: weighted means, their spread, and one store over all flights."""
 
 from focus_core.aggregation.bands import spread_over_bands
 from focus_core.aggregation.importance import campaign_importance
 from focus_core.aggregation.merge import merge_campaign
+from focus_core.aggregation.spectra import plot_spectra
 from focus_core.aggregation.statistics import plot_statistics
+from focus_core.aggregation.trim import trimmed
 
-__all__ = ["campaign_importance", "merge_campaign", "plot_statistics", "spread_over_bands"]
+__all__ = [
+    "campaign_importance",
+    "merge_campaign",
+    "plot_spectra",
+    "plot_statistics",
+    "spread_over_bands",
+    "trimmed",
+]

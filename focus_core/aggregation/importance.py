@@ -13,6 +13,7 @@ import xarray as xr
 
 from focus_core.aggregation.bands import per_nm, spread_over_bands
 from focus_core.aggregation.statistics import plot_statistics
+from focus_core.aggregation.trim import metres_per_unit
 from focus_core.config import AggregateSettings, Campaign
 from focus_core.cubes.schema import WAVELENGTH_ATTRS
 
@@ -101,8 +102,7 @@ def areas(plots: gpd.GeoDataFrame) -> npt.NDArray[np.float64]:
     if crs is not None and crs.is_geographic:
         geod = crs.get_geod()
         return np.array([abs(geod.geometry_area_perimeter(shape)[0]) for shape in plots.geometry])
-    metres = 1.0 if crs is None else float(crs.axis_info[0].unit_conversion_factor)
-    return np.asarray(plots.geometry.area, dtype=np.float64) * metres**2
+    return np.asarray(plots.geometry.area, dtype=np.float64) * metres_per_unit(crs) ** 2
 
 
 def _area_attrs(crs: pyproj.CRS | None) -> dict[str, str]:

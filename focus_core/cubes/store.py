@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from rasterio import Affine
+from rasterio.crs import CRS
 from zarr.codecs import BloscCodec
 
+from focus_core.cubes.axes import PixelGrid, Shape2d
 from focus_core.cubes.publish import local_path
 from focus_core.cubes.schema import FILL, SCALE, Schema, check
 from focus_core.errors import MissingInputError, StoreError
@@ -31,6 +34,22 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     except (ValueError, KeyError) as error:
         raise StoreError(f"'{path}' cannot be opened as Zarr: {error}") from error
     return check(dataset, schema, where=str(path))
+
+
+def pixel_grid(cube: xr.Dataset, where: str) -> PixelGrid:
+    """Return the pixel grid of a cube, with its CRS.
+
+    Raises
+    ------
+    StoreError
+        If ``spatial_ref`` does not say where the pixels lie.
+    """
+    attrs = cube["spatial_ref"].attrs
+    if "GeoTransform" not in attrs:
+        raise StoreError(f"'{where}': 'spatial_ref' has no GeoTransform; run ingest again")
+    transform = Affine.from_gdal(*(float(part) for part in str(attrs["GeoTransform"]).split()))
+    crs = CRS.from_wkt(attrs["crs_wkt"]) if "crs_wkt" in attrs else None
+    return PixelGrid(Shape2d(rows=cube.sizes["y"], cols=cube.sizes["x"]), transform, crs)
 
 
 def write_store(

@@ -12,17 +12,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 import zarr
-from rasterio import Affine
 from rich.console import Console
 from rich.progress import track
 
 from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
-from focus_core.cubes.axes import PixelGrid, Shape2d
+from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.flight import campaign_crs
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish
 from focus_core.cubes.schema import CUBE, TILES
-from focus_core.cubes.store import open_store, quantised, write_store
+from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
 from focus_core.errors import StoreError
 
@@ -78,17 +77,17 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
     cube = open_store(cube_uri, CUBE)
     _refuse_other_campaign(file, cube, cube_uri)
     array = zarr.open_group(local_path(cube_uri), mode="r")["reflectance"]
-    valid = cube["valid"].to_numpy()
+    valid, grid = cube["valid"].to_numpy(), pixel_grid(cube, cube_uri)
     tiling = tile_campaign(
         file,
         read_plots(file),
-        _grid(file, cube),
+        grid,
         valid,
         min_valid_fraction=settings.min_valid_fraction,
         block_px=array.chunks[1],  # type: ignore[union-attr]
     )
     scale = float(cube["reflectance"].encoding["scale_factor"])
-    dataset = _layout(file, cube, tiling, settings)
+    dataset = _layout(file, cube, tiling, settings, grid)
     size, bands = file.campaign.window.size_px, cube.sizes["band"]
     shard = min(settings.tiles_per_shard, len(tiling.tiles))
     encoding = {
@@ -127,13 +126,9 @@ def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, cube_uri: str) 
             raise StoreError(f"'{cube_uri}': {key} '{found}', but {file.path.name} says '{wanted}'; run ingest again")
 
 
-def _grid(file: CampaignFile, cube: xr.Dataset) -> PixelGrid:
-    crs = campaign_crs(file)
-    transform = Affine.from_gdal(*(float(part) for part in cube["spatial_ref"].attrs["GeoTransform"].split()))
-    return PixelGrid(Shape2d(rows=cube.sizes["y"], cols=cube.sizes["x"]), transform, crs)
-
-
-def _layout(file: CampaignFile, cube: xr.Dataset, tiling: Tiling, settings: TileSettings) -> xr.Dataset:
+def _layout(
+    file: CampaignFile, cube: xr.Dataset, tiling: Tiling, settings: TileSettings, grid: PixelGrid
+) -> xr.Dataset:
     """Return the whole store but for the pixels and their statistics."""
     campaign, tiles = file.campaign, tiling.tiles
     size, bands = campaign.window.size_px, cube.sizes["band"]
@@ -169,7 +164,7 @@ def _layout(file: CampaignFile, cube: xr.Dataset, tiling: Tiling, settings: Tile
             "reference_class": campaign.reference_class or "",
             "groups": {group.name: [group.lo_nm, group.hi_nm] for group in campaign.wavelength_groups.groups},
             "input_px": campaign.window.input_px,
-            "transform": [float(value) for value in tuple(_grid(file, cube).transform)[:6]],
+            "transform": [float(value) for value in tuple(grid.transform)[:6]],
             "crs": "" if crs is None else crs.to_wkt(),
             "summary": _summary(tiling, size, bands),
         },

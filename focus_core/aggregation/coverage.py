@@ -1,0 +1,75 @@
+"""How much of each pixel a plot covers, exactly, as a sparse plot × pixel matrix of one part of the image.
+
+Knows polygons and pixels; reads no spectra. Plots may overlap: a pixel then counts for each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import shapely
+from exactextract import exact_extract
+from exactextract.raster import NumPyRasterSource
+from scipy import sparse
+from shapely.geometry.base import BaseGeometry
+
+from focus_core.cubes.axes import PixelBox
+
+
+class Coverage(NamedTuple):
+    """What the plots that reach into a box cover of it."""
+
+    plots: npt.NDArray[np.int64]
+    """Plot numbers ``(row,)``, increasing."""
+    pixels: npt.NDArray[np.int64]
+    """Pixels of the box that a plot covers some of ``(pixel,)``: numbers in C order, increasing."""
+    share: sparse.csr_array
+    """Share of each such pixel inside each plot ``(row, pixel)``, float64, 0 to 1."""
+
+
+def coverage(
+    shapes: Sequence[BaseGeometry],
+    numbers: Sequence[int],
+    box: PixelBox,
+    *,
+    valid: npt.NDArray[np.bool_],
+) -> Coverage:
+    """Return what each polygon covers of each valid pixel of a box, by exactextract (Baston, ISciences).
+
+    Parameters
+    ----------
+    shapes
+        Polygons in pixels: x is the column, y the row. One that covers no valid pixel has no row in the result.
+    numbers
+        Plot number of each, increasing.
+    box
+        The part of the image.
+    valid
+        ``(y, x)`` of the box; other pixels are left out.
+    """
+    # exactextract's y points up; only its grid matters, so one zero stands for every pixel and no image is held.
+    features = [
+        {
+            "type": "Feature",
+            "properties": {},
+            "geometry": shapely.geometry.mapping(shapely.transform(shape, lambda xy: xy * [1.0, -1.0])),
+        }
+        for shape in shapes
+    ]
+    ground = np.broadcast_to(np.uint8(0), (box.rows, box.cols))
+    source = NumPyRasterSource(
+        ground, xmin=box.col, ymin=-box.row - box.rows, xmax=box.col + box.cols, ymax=-box.row
+    )  # fmt: skip
+    found = [item["properties"] for item in exact_extract(source, features, ["cell_id", "coverage"])]
+    cells = [np.asarray(item["cell_id"], dtype=np.int64) for item in found]
+    row = np.repeat(np.arange(len(cells)), [len(own) for own in cells])
+    cell = np.concatenate([*cells, np.empty(0, np.int64)])
+    share = np.concatenate([*(np.asarray(item["coverage"], dtype=np.float64) for item in found), np.empty(0)])
+    held = valid.ravel()[cell] & (share > 0.0)
+    rows, row = np.unique(row[held], return_inverse=True)
+    pixels, column = np.unique(cell[held], return_inverse=True)
+    matrix = sparse.csr_array((share[held], (row, column)), shape=(len(rows), len(pixels)))
+    return Coverage(np.asarray(numbers, dtype=np.int64)[rows], pixels, matrix)
