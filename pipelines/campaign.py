@@ -57,6 +57,7 @@ def campaign(
     )
     aggregated = aggregate(
         campaign_file=campaign_file,
+        cube_uri=ingested.outputs["Output"],
         explanation_uri=explained.outputs["Output"],
         importance_uri=importance_uri,
         settings=settings_of_aggregate,

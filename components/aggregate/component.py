@@ -7,14 +7,21 @@ from components.images import PYTHON_IMAGE
 
 @dsl.component(base_image=PYTHON_IMAGE, install_kfp_package=False)
 def aggregate(
-    campaign_file: str, explanation_uri: str, importance_uri: str, settings: dict, metrics: dsl.Output[dsl.Metrics]
+    campaign_file: str,
+    cube_uri: str,
+    explanation_uri: str,
+    importance_uri: str,
+    settings: dict,
+    metrics: dsl.Output[dsl.Metrics],
 ) -> str:
-    """Average tiles to plots and merge the campaign into the importance store.
+    """Average tiles and pixels to plots and merge the campaign into the importance store.
 
     Parameters
     ----------
     campaign_file
         Path of the campaign file.
+    cube_uri
+        The calibrated cube, ``cube.zarr``.
     explanation_uri
         What the model says of every window, ``explanation.zarr``.
     importance_uri
@@ -27,9 +34,8 @@ def aggregate(
     from focus_core.config import AggregateSettings, from_mapping
     from focus_core.steps.aggregate import aggregate
 
-    found = aggregate(
-        campaign_file, explanation_uri, importance_uri, settings=from_mapping(AggregateSettings, settings)
-    )
+    chosen = from_mapping(AggregateSettings, settings)
+    found = aggregate(campaign_file, cube_uri, explanation_uri, importance_uri, settings=chosen)
     for name, value in found.items():
         metrics.log_metric(name, value)
     return importance_uri

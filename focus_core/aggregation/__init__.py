@@ -3,12 +3,14 @@
 from focus_core.aggregation.bands import spread_over_bands
 from focus_core.aggregation.importance import campaign_importance
 from focus_core.aggregation.merge import merge_campaign
+from focus_core.aggregation.reflectance import campaign_reflectance
 from focus_core.aggregation.spectra import plot_spectra
 from focus_core.aggregation.statistics import plot_statistics
 from focus_core.aggregation.trim import trimmed
 
 __all__ = [
     "campaign_importance",
+    "campaign_reflectance",
     "merge_campaign",
     "plot_spectra",
     "plot_statistics",

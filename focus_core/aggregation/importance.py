@@ -33,6 +33,7 @@ _ATTRS = {
     "present": {"long_name": "whether the flight explains the plot"},
     "label": {"long_name": "index of the plot's true class in cls, -1 where unknown"},
     "fold": {"long_name": "part of the split that the plot belongs to"},
+    "block": {"long_name": "trial block of the plot; treatments are compared within blocks"},
     "geometry": {"long_name": "polygon of the plot as WKT, coordinates of spatial_ref; empty where unknown"},
 }  # fmt: skip
 
@@ -49,7 +50,8 @@ def campaign_importance(
     campaign
         The flight.
     plots
-        As of `read_plots`: index of ids; columns ``label, fold, geometry``. One without windows is not ``present``.
+        As of `read_plots`: index of ids; columns ``label, block, fold, geometry``. One without windows is not
+        ``present``.
     settings
         Size of a task and level of the intervals.
 
@@ -115,7 +117,7 @@ def _crs_attrs(crs: pyproj.CRS | None) -> dict[str, object]:
 
 
 def _descriptions(explanation: xr.Dataset, campaign: Campaign, plots: gpd.GeoDataFrame) -> dict[str, object]:
-    """Label, fold and polygon of each plot; what the windows say goes before the campaign file."""
+    """Label, block, fold and polygon of each plot; what the windows say goes before the campaign file."""
     classes = [str(name) for name in explanation["cls"].to_numpy()]
     text = np.dtypes.StringDType()
     named = (explanation[name].to_numpy() for name in ("plot", "label", "fold"))
@@ -129,5 +131,6 @@ def _descriptions(explanation: xr.Dataset, campaign: Campaign, plots: gpd.GeoDat
     return {
         "label": ("plot", np.array(label, dtype=np.int64)),
         "fold": ("plot", np.array(fold, dtype=text)),
+        "block": ("plot", np.array(plots["block"].tolist(), dtype=text)),
         "geometry": ("plot", np.array(plots.geometry.to_wkt(rounding_precision=-1), dtype=text)),
     }

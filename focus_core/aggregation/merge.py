@@ -13,7 +13,7 @@ import xarray as xr
 
 from focus_core.errors import StoreError
 
-_ABSENT: dict[str, Any] = {"present": False, "label": -1, "fold": "", "geometry": ""}
+_ABSENT: dict[str, Any] = {"present": False, "label": -1, "fold": "", "block": "", "geometry": "", "index_bands": ""}
 _TOLERANCE_NM = 1e-3
 
 
@@ -50,15 +50,26 @@ def merge_campaign(existing: xr.Dataset | None, new: xr.Dataset) -> xr.Dataset:
     of_band = np.maximum(others["group_of_band"].to_numpy(), new["group_of_band"].to_numpy())
     parts = []
     same = new.assign_coords({name: others[name] for name in ("wavelength", "spatial_ref")})
+    axes = {"plot": index, **_indices(others, same)}
     for part in (others.chunk(), same.chunk()):  # numpy texts beside lazy ones cannot be joined
         fill = {name: _ABSENT.get(str(name), np.nan) for name in part.data_vars}
-        parts.append(part.assign_coords(group_of_band=("band", of_band)).reindex(plot=index, fill_value=fill))
+        whole = part.assign_coords(group_of_band=("band", of_band)).reindex(axes, fill_value=fill)
+        if "index" in axes and "index_bands" not in whole:  # joining fills numbers with NaN, but not texts
+            blank = np.full((part.sizes["campaign"], len(axes["index"])), "", dtype=np.dtypes.StringDType())
+            whole = whole.assign(index_bands=(("campaign", "index"), blank)).chunk()
+        parts.append(whole)
     merged = xr.concat(
         parts, dim="campaign", data_vars="minimal", coords="minimal", compat="override", join="exact",
         combine_attrs="override",
     )  # fmt: skip
     merged["group_of_band"].attrs = dict(new["group_of_band"].attrs)
     return _sorted(merged)
+
+
+def _indices(others: xr.Dataset, new: xr.Dataset) -> dict[str, npt.NDArray[Any]]:
+    """Vegetation indices of both, in the order of the store; none where neither has any."""
+    names = [str(name) for part in (others, new) if "index" in part.coords for name in part["index"].to_numpy()]
+    return {"index": np.array(list(dict.fromkeys(names)), dtype=np.dtypes.StringDType())} if names else {}
 
 
 def _sorted(dataset: xr.Dataset) -> xr.Dataset:

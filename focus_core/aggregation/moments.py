@@ -39,19 +39,18 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: float) -> M
         Number that stands for a missing value; it counts in no band where it stands. NaN does so always.
     """
     stored = chunk.reshape(len(chunk), -1)[:, cover.pixels]
+    absent = (stored == missing) | np.isnan(stored)
     x = np.ascontiguousarray(stored.T, dtype=np.float64)
-    absent = (x == missing) | np.isnan(x)
     share, squared = cover.share, cover.share.power(2)
-    if absent.any():
-        present = (~absent).astype(np.float64)
-        weight, square = share @ present, squared @ present
-    else:
-        ones = np.ones((1, x.shape[1]))
-        weight, square = share.sum(axis=1)[:, None] * ones, squared.sum(axis=1)[:, None] * ones
-    first = x[absent.argmin(axis=0), np.arange(x.shape[1])]
-    shift = np.where(np.isfinite(first), first, 0.0)
+    first = x[absent.argmin(axis=1), np.arange(len(chunk))]
+    shift = np.where(np.isnan(first), 0.0, first)
     x -= shift
-    x[absent] = 0.0
+    if absent.any():
+        x[absent.T] = 0.0
+        present = np.ascontiguousarray(~absent.T, dtype=np.float64)
+        weight, square = share @ present, squared @ present
+    else:  # most chunks: every band has the same weights
+        weight, square = (np.repeat(matrix.sum(axis=1)[:, None], len(chunk), axis=1) for matrix in (share, squared))
     with np.errstate(invalid="ignore"):
         mean = np.where(weight > 0.0, (share @ x) / weight, 0.0)
     x *= x

@@ -133,6 +133,7 @@ def explain(
 
 def aggregate(
     campaign_file: CampaignFile,
+    cube_uri: CubeUri,
     explanation_uri: ExplanationUri,
     importance_uri: ImportanceUri,
     settings: SettingsFile = None,
@@ -140,8 +141,8 @@ def aggregate(
     json_path: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Average tiles to plots and merge the campaign into the spectral-importance store."""
-    uris = (campaign_file, explanation_uri, importance_uri)
+    """Average tiles and pixels to plots and merge the campaign into the spectral-importance store."""
+    uris = (campaign_file, cube_uri, explanation_uri, importance_uri)
     _run_step("aggregate", uris, settings, assignments, json_path)
 
 

@@ -172,6 +172,16 @@ class AggregateSettings(Settings):
     """Level of the intervals."""
     dask_scheduler: str | None = None
     """Address of a Dask scheduler; none runs on this machine's threads."""
+    buffer_m: float = 0.0
+    """Distance by which a plot's edge moves before its spectrum is taken, metres; negative leaves a strip out."""
+    border_rows: int = Field(default=0, ge=0)
+    """Crop rows left out of the spectrum on each long side of a plot."""
+    row_m: float | None = Field(default=None, gt=0.0)
+    """Distance between crop rows, metres; needed with ``border_rows``."""
+    indices: tuple[str, ...] = ("NDVI", "NDRE", "CIre", "MCARI2", "PRI", "NDWI", "NDII")
+    """Vegetation indices of the plots' spectra."""
+    index_tolerance_nm: float = Field(default=10.0, gt=0.0)
+    """Largest distance of a band from the wavelength that an index asks for, nm."""
 
 
 class ReportSettings(Settings):

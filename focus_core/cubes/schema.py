@@ -138,6 +138,12 @@ IMPORTANCE = Schema(
         "present": Variable(("campaign", "plot"), kinds="b"),
         "label": Variable(("campaign", "plot"), kinds="i"),
         "fold": Variable(("campaign", "plot"), kinds="OUT"),
+        "block": Variable(("campaign", "plot"), kinds="OUT"),
+        "spectrum": Variable(("campaign", "plot", "band"), optional=True),
+        "spectrum_std": Variable(("campaign", "plot", "band"), optional=True),
+        "spectrum_area_m2": Variable(("campaign", "plot", "band"), units="m2", optional=True),
+        "vegetation_index": Variable(("campaign", "plot", "index"), optional=True),
+        "index_bands": Variable(("campaign", "index"), kinds="OUT", optional=True),
     },
     coords={
         "campaign": Variable(("campaign",), kinds="OUT"),

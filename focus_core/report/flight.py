@@ -48,6 +48,8 @@ class Flight:
     fold: tuple[str, ...]
     geometry: tuple[str, ...]
     """Polygons as WKT."""
+    indices: dict[str, npt.NDArray[np.float64]]
+    """Vegetation indices ``(plot,)`` by name, unitless; NaN where the sensor's bands do not allow one."""
 
     @property
     def importance(self) -> npt.NDArray[np.float64]:
@@ -104,7 +106,16 @@ def read_flight(importance: xr.Dataset, campaign: str, where: str) -> Flight:
         label=tuple(classes[index] if index >= 0 else UNKNOWN for index in data["label"].to_numpy()),
         fold=_texts(data["fold"]),
         geometry=_texts(data["geometry"]),
+        indices=_indices(data),
     )
+
+
+def _indices(data: xr.Dataset) -> dict[str, npt.NDArray[np.float64]]:
+    """Return the indices that the flight has for any plot."""
+    if "vegetation_index" not in data:
+        return {}
+    values = data["vegetation_index"].transpose("index", "plot").to_numpy()
+    return {name: own for name, own in zip(_texts(data["index"]), values, strict=True) if np.isfinite(own).any()}
 
 
 def _texts(values: xr.DataArray) -> tuple[str, ...]:

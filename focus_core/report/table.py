@@ -40,6 +40,8 @@ class PlotRow:
     sink_share: float
     """Mean over groups of the attention that the predicted class's prompts leave on the sink, 0 to 1."""
     geometry: str
+    indices: tuple[float | None, ...]
+    """Vegetation indices in the order of the flight's, none where one cannot be formed."""
 
     @property
     def wrong(self) -> bool:
@@ -64,6 +66,7 @@ def plot_rows(flight: Flight) -> list[PlotRow]:
             n_eff=float(flight.n_eff[index]),
             sink_share=float(flight.sink_share[index, cls].mean()),
             geometry=flight.geometry[index],
+            indices=tuple(float(own[index]) if np.isfinite(own[index]) else None for own in flight.indices.values()),
         )
         rows.append(row)
     return rows

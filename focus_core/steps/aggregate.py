@@ -10,12 +10,12 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from focus_core.aggregation import campaign_importance, merge_campaign
+from focus_core.aggregation import campaign_importance, campaign_reflectance, merge_campaign
 from focus_core.cluster import dask_client
 from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
-from focus_core.cubes.schema import EXPLANATION, IMPORTANCE
+from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store, write_store
 from focus_core.errors import MissingInputError, StoreError, TargetError
 
@@ -23,34 +23,39 @@ _CHUNK_PLOTS = 512
 _DATE = {"units": "days since 1970-01-01", "dtype": "int64"}
 
 
-def aggregate(campaign_file: str, explanation_uri: str, importance_uri: str, *, settings: AggregateSettings) -> Metrics:
-    """Average the windows of each plot and publish them in ``importance.zarr``, beside the flights already there.
+def aggregate(
+    campaign_file: str, cube_uri: str, explanation_uri: str, importance_uri: str, *, settings: AggregateSettings
+) -> Metrics:
+    """Average windows and pixels of each plot and publish them in ``importance.zarr``, beside the flights there.
 
     The other flights' numbers are carried over bit by bit; an earlier version of this flight is replaced. The same
-    flight with the same explanation and settings is not computed again.
+    flight with the same inputs and settings is not computed again.
 
     Parameters
     ----------
     campaign_file
         The flight's campaign file; its plots and their polygons are read.
+    cube_uri
+        The flight's ``cube.zarr``, for the plots' spectra and vegetation indices.
     explanation_uri
         The flight's ``explanation.zarr``.
     importance_uri
         The store of all flights; written where there is none.
     settings
-        Level of the intervals, and where the Dask graph is computed.
+        Level of the intervals, trimming and indices of the spectra, and where the Dask graphs are computed.
 
     Returns
     -------
     Metrics
         ``plots`` explained, ``plots_absent`` (known to the store, without a window in this flight), ``windows``,
-        ``campaigns`` in the store, and ``identity_error``, the largest ``|Σ importance + bias - logit|``.
+        ``indices`` that the sensor's bands allow, ``campaigns`` in the store, and ``identity_error``, the largest
+        ``|Σ importance + bias - logit|``.
 
     Raises
     ------
     StoreError
-        If the explanation is another campaign's, does not fit the plots, holds numbers that are not finite, or differs
-        from the store in bands, classes, wavelength groups or CRS.
+        If cube or explanation are another campaign's, do not fit each other or the plots, hold numbers that are not
+        finite, or differ from the store in bands, classes, wavelength groups or CRS.
     MissingInputError
         If an input does not exist.
     TargetError
@@ -59,15 +64,12 @@ def aggregate(campaign_file: str, explanation_uri: str, importance_uri: str, *, 
     file = CampaignFile(campaign_file)
     name = file.campaign.campaign
     explanation = open_store(explanation_uri, EXPLANATION)
-    if explanation.attrs["campaign"] != name:
-        raise StoreError(
-            f"'{explanation_uri}' explains the campaign '{explanation.attrs['campaign']}', but '{campaign_file}' is "
-            f"'{name}'; give the two that belong together"
-        )
+    _refuse_strangers(file, explanation, explanation_uri, open_store(cube_uri, CUBE), cube_uri)
     before = _record(importance_uri)
     own: dict[str, str | Path] = {
         "campaign_file": file.path,
         "plots": _plots_path(file),
+        "cube": cube_uri,
         "explanation": explanation_uri,
     }
     inputs = {key: value for key, value in before["inputs"].items() if not key.startswith(f"{name}: ")}
@@ -80,7 +82,10 @@ def aggregate(campaign_file: str, explanation_uri: str, importance_uri: str, *, 
                 raise TargetError(f"'{importance_uri}' was changed by another writer meanwhile; run aggregate again")
             existing = open_store(importance_uri, IMPORTANCE)
         with dask_client(settings.dask_scheduler):
-            new = campaign_importance(explanation, file.campaign, read_plots(file), settings=settings).compute()
+            plots = read_plots(file)
+            new = campaign_importance(explanation, file.campaign, plots, settings=settings).compute()
+            seen = campaign_reflectance(cube_uri, file.campaign, plots, settings=settings)
+            new = new.merge(seen, join="exact", compat="equals")
         _refuse_gaps(new, explanation_uri)
         merged = merge_campaign(existing, new)
         merged.attrs = {**new.attrs, "sources": _sources(existing, file, explanation, explanation_uri, settings)}
@@ -88,6 +93,22 @@ def aggregate(campaign_file: str, explanation_uri: str, importance_uri: str, *, 
         return _metrics(merged.sel(campaign=name), merged.sizes["campaign"], explanation.sizes["tile"])
 
     return publish(importance_uri, step="aggregate", inputs=inputs, settings=settings, write=write)
+
+
+def _refuse_strangers(
+    file: CampaignFile, explanation: xr.Dataset, explanation_uri: str, cube: xr.Dataset, cube_uri: str
+) -> None:
+    """Refuse what does not belong to the campaign file, or bands that differ between cube and explanation."""
+    name = file.campaign.campaign
+    for uri, dataset, does in ((explanation_uri, explanation, "explains"), (cube_uri, cube, "shows")):
+        if dataset.attrs["campaign"] != name:
+            raise StoreError(
+                f"'{uri}' {does} the campaign '{dataset.attrs['campaign']}', but '{file.path}' is '{name}'; give those "
+                "that belong together"
+            )
+    ours, theirs = (dataset["wavelength"].to_numpy() for dataset in (explanation, cube))
+    if ours.shape != theirs.shape or (ours != theirs).any():
+        raise StoreError(f"'{cube_uri}' and '{explanation_uri}' differ in their bands; run tile and explain again")
 
 
 def _record(uri: str) -> dict[str, Any]:
@@ -141,7 +162,7 @@ def _sources(
 def _write(dataset: xr.Dataset, folder: Path) -> None:
     chunks = {"campaign": 1, "plot": min(_CHUNK_PLOTS, dataset.sizes["plot"])}
     sizes: dict[Any, int] = {**dataset.sizes, **chunks}
-    bare = dataset.drop_encoding().chunk(chunks)
+    bare = dataset.drop_encoding().chunk(sizes)
     encoding: dict[str, dict[str, Any]] = {
         str(name): {"chunks": tuple(sizes[dim] for dim in bare[name].dims)} for name in bare.data_vars
     }
@@ -159,6 +180,7 @@ def _metrics(flight: xr.Dataset, campaigns: int, windows: int) -> Metrics:
         "plots": float(explained.sizes["plot"]),
         "plots_absent": float(flight.sizes["plot"] - explained.sizes["plot"]),
         "windows": float(windows),
+        "indices": float(explained["vegetation_index"].notnull().any("plot").sum()),
         "campaigns": float(campaigns),
         "identity_error": float(error.max()),
     }

@@ -78,6 +78,6 @@ def _plan(file: CampaignFile, layout: RunLayout, champion: str, *, fit: bool) ->
         *(training if fit else []),
         ("explain", (own.tiles, champion, own.explanation)),
         ("evaluate", (own.tiles, champion, own.reference, own.evaluation)),
-        ("aggregate", (path, own.explanation, layout.importance)),
+        ("aggregate", (path, own.cube, own.explanation, layout.importance)),
         ("report", (path, own.cube, own.reference, layout.importance, own.evaluation, own.report)),
     ]

@@ -46,7 +46,12 @@ def shell_arguments(layout, file, champion):
         ),
         (
             "aggregate",
-            {"campaign_file": path, "explanation_uri": own.explanation, "importance_uri": layout.importance},
+            {
+                "campaign_file": path,
+                "cube_uri": own.cube,
+                "explanation_uri": own.explanation,
+                "importance_uri": layout.importance,
+            },
             layout.importance,
         ),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import geopandas as gpd
 import numpy as np
+import pyproj
 import shapely
 import shapely.affinity
 import xarray as xr
@@ -39,10 +40,11 @@ def plot_ids(count=12):
 
 
 def polygons(ids, crs="EPSG:32633"):
-    """Plots of 6 m × 4 m in rows of four, the field turned by five degrees."""
+    """Plots of 6 m × 4 m in rows of four, the field turned by five degrees; without a CRS, pixels of `cube`."""
     shapes = [shapely.box(8 * (n % 4), -6 * (n // 4) - 4, 8 * (n % 4) + 6, -6 * (n // 4)) for n in range(len(ids))]
     turned = [shapely.affinity.rotate(shape, 5, origin=(0, 0)) for shape in shapes]
-    moved = [shapely.affinity.translate(shape, 500_000, 5_400_000) for shape in turned]
+    corner = (500_000, 5_400_000) if crs else (5, 30)
+    moved = [shapely.affinity.translate(shape, *corner) for shape in turned]
     return gpd.GeoDataFrame(
         {"label": [CLASSES[n % 3] for n in range(len(ids))], "block": [f"B{n // 3}" for n in range(len(ids))]},
         index=ids, geometry=moved, crs=crs,
@@ -125,15 +127,19 @@ def cube(campaign="flight_1", crs="EPSG:32633", *, sensor_floor=420.0):
     values = rng.uniform(0.05, 0.5, (len(WAVELENGTH), y, x)).astype(np.float32)
     valid = np.ones((y, x), dtype=bool)
     valid[:4] = False
+    half = 0.25 if crs else 0.5
+    grid = {"GeoTransform": f"{500_000 - half} 0.5 0 {5_400_000 + half} 0 -0.5" if crs else "0 1 0 0 0 1"}
+    if crs:
+        grid["crs_wkt"] = pyproj.CRS(crs).to_wkt()
     return xr.Dataset(
         {"reflectance": (("band", "y", "x"), values), "valid": (("y", "x"), valid)},
         coords={
             "y": 5_400_000.0 - 0.5 * np.arange(y) if crs else 0.5 + np.arange(y),
-            "x": 500_000.0 + 0.5 * np.arange(x),
+            "x": 500_000.0 + 0.5 * np.arange(x) if crs else 0.5 + np.arange(x),
             "wavelength": ("band", WAVELENGTH + sensor_floor - 420.0, WAVELENGTH_ATTRS),
             "fwhm": ("band", np.full(len(WAVELENGTH), 10.0), NM),
             "good_band": ("band", ~BAD),
-            "spatial_ref": 0,
+            "spatial_ref": ((), 0, grid),
         },
         attrs={
             "quantity": "reflectance",
@@ -182,7 +188,7 @@ class Flight:
 def write_flight(
     folder, campaign="flight_1", *, ids=None, seed=0, date="2026-06-01", sensor="SIM-200", crs="EPSG:32633", stores=()
 ):
-    """Write campaign file, polygons and explanation of a flight, and the other stores that are asked for."""
+    """Write campaign file, polygons, explanation and cube of a flight, and the other stores that are asked for."""
     ids = plot_ids() if ids is None else ids
     flight = Flight(folder, campaign)
     vector = f"{campaign}.gpkg" if crs else f"{campaign}.geojson"
@@ -200,8 +206,7 @@ def write_flight(
     }  # fmt: skip
     Path(flight.file).write_text(yaml.safe_dump(content), encoding="utf-8")
     publish_store(flight.uri("explanation.zarr"), explanation(campaign, ids, seed=seed), EXPLANATION)
-    if "cube" in stores:
-        publish_store(flight.uri("cube.zarr"), cube(campaign, crs), CUBE, {"reflectance": quantised()})
+    publish_store(flight.uri("cube.zarr"), cube(campaign, crs), CUBE, {"reflectance": quantised()})
     if "reference" in stores:
         publish_store(flight.uri("reference.zarr"), reference(campaign), REFERENCE)
     if "evaluation" in stores:

@@ -92,3 +92,18 @@ def renamed(part):
 def test_flights_that_do_not_fit_are_refused_with_both_named(part, change, what):
     with pytest.raises(StoreError, match=rf"flights \['flight_1'\] and 'flight_2'(?s:.*){what}"):
         merge_campaign(part("flight_1"), change(part("flight_2", date="2026-07-01")))
+
+
+def test_a_flight_without_indices_may_stand_beside_one_that_has_them(part):
+    bare = part("flight_1")
+    text = np.dtypes.StringDType()
+    seen = part("flight_2", date="2026-07-01").assign(
+        vegetation_index=(("campaign", "plot", "index"), np.full((1, 12, 1), 0.5)),
+        index_bands=(("campaign", "index"), np.array([["800.0 nm for 800"]], dtype=text)),
+    )
+    seen = seen.assign_coords(index=np.array(["NDVI"], dtype=text))
+    for merged in (merge_campaign(bare, seen), merge_campaign(seen, bare)):
+        check(merged, IMPORTANCE, where="memory")
+        values = merged["vegetation_index"].isel(index=0).mean("plot").values
+        np.testing.assert_array_equal(values, [np.nan, 0.5])
+        assert merged["index_bands"].values[:, 0].tolist() == ["", "800.0 nm for 800"]

@@ -17,7 +17,7 @@ def flight(count=6, per_nm=None, **changed):
         hi_nm=np.array([600.0, 900.0]), plots=tuple(f"P{n}" for n in range(count)), absent=(),
         per_nm=np.zeros((count, 3, 2)) if per_nm is None else per_nm, probability=np.full((count, 3), 1 / 3),
         sink_share=np.zeros((count, 3, 2)), area=np.ones(count), n_eff=np.ones(count), label=labels,
-        fold=("train",) + ("test",) * (count - 1), geometry=("POLYGON EMPTY",) * count,
+        fold=("train",) + ("test",) * (count - 1), geometry=("POLYGON EMPTY",) * count, indices={},
     )  # fmt: skip
     return dataclasses.replace(whole, **changed)
 

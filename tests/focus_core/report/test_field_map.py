@@ -14,6 +14,7 @@ def row(n=0, **changes):
     whole = PlotRow(
         plot=f"P{n}", predicted=CLASSES[n % 3], confidence=0.95 - 0.2 * n, label=CLASSES[n % 3], fold="test",
         top=(TopGroup(name="swir", importance=1.25),), area=40.0, n_eff=3.0, sink_share=0.1, geometry=shape.wkt,
+        indices=(),
     )  # fmt: skip
     return dataclasses.replace(whole, **changes)
 

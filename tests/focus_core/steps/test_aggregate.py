@@ -8,16 +8,18 @@ import xarray as xr
 
 from focus_core.config import AggregateSettings
 from focus_core.cubes.publish import digest, record, verify
-from focus_core.cubes.schema import EXPLANATION
+from focus_core.cubes.schema import CUBE, EXPLANATION
+from focus_core.cubes.store import quantised
 from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError
 from focus_core.steps.aggregate import aggregate
-from tests.focus_core.aggregation.small_field import explanation, plot_ids, publish_store, write_flight
+from tests.focus_core.aggregation.small_field import cube, explanation, plot_ids, publish_store, write_flight
 
 SETTINGS = AggregateSettings(tiles_per_chunk=8)
 
 
 def run(flight, target, settings=SETTINGS):
-    return aggregate(flight.file, flight.uri("explanation.zarr"), str(target), settings=settings)
+    uris = [flight.uri(name) for name in ("cube.zarr", "explanation.zarr")]
+    return aggregate(flight.file, *uris, str(target), settings=settings)
 
 
 def raw(target, campaign):
@@ -80,7 +82,9 @@ def test_a_changed_explanation_replaces_the_flight(tmp_path, target):
     folder.mkdir()
     run(write_flight(folder, seed=8), target)
     assert not np.array_equal(raw(target, "flight_1")["importance"], before, equal_nan=True)
-    assert set(record(target)["inputs"]) == {f"flight_1: {key}" for key in ("campaign_file", "explanation", "plots")}
+    assert set(record(target)["inputs"]) == {
+        f"flight_1: {key}" for key in ("campaign_file", "cube", "explanation", "plots")
+    }
 
 
 def test_both_orders_of_arrival_give_the_same_store(tmp_path, target):
@@ -97,7 +101,7 @@ def test_both_orders_of_arrival_give_the_same_store(tmp_path, target):
 def test_the_wrong_campaign_is_refused_and_leaves_nothing(tmp_path, target):
     first, second = write_flight(tmp_path), write_flight(tmp_path, "flight_2")
     with pytest.raises(StoreError, match=r"explains the campaign 'flight_2'.*is 'flight_1'"):
-        aggregate(first.file, second.uri("explanation.zarr"), str(target), settings=SETTINGS)
+        aggregate(first.file, first.uri("cube.zarr"), second.uri("explanation.zarr"), str(target), settings=SETTINGS)
     assert not target.exists()
 
 
@@ -109,7 +113,7 @@ def test_numbers_that_are_not_finite_are_refused_by_plot_and_leave_the_store_as_
     flight = write_flight(tmp_path, "flight_2", date="2026-07-01")
     publish_store(tmp_path / "broken.zarr", broken, EXPLANATION)
     with pytest.raises(StoreError, match=r"'evidence' is not finite in windows of the plots \['P07'\]"):
-        aggregate(flight.file, str(tmp_path / "broken.zarr"), str(target), settings=SETTINGS)
+        aggregate(flight.file, flight.uri("cube.zarr"), str(tmp_path / "broken.zarr"), str(target), settings=SETTINGS)
     assert digest(target) == before
     verify(target)
 
@@ -118,14 +122,14 @@ def test_a_plot_that_the_campaign_file_does_not_name_is_refused(tmp_path, target
     flight = write_flight(tmp_path, ids=plot_ids(11))
     publish_store(tmp_path / "more.zarr", explanation(), EXPLANATION)
     with pytest.raises(StoreError, match=r"does not name: \['P12'\]"):
-        aggregate(flight.file, str(tmp_path / "more.zarr"), str(target), settings=SETTINGS)
+        aggregate(flight.file, flight.uri("cube.zarr"), str(tmp_path / "more.zarr"), str(target), settings=SETTINGS)
     assert not target.exists()
 
 
 def test_missing_inputs_are_named(tmp_path, target):
     flight = write_flight(tmp_path)
     with pytest.raises(MissingInputError, match=r"nothing\.zarr.*explanation\.zarr"):
-        aggregate(flight.file, str(tmp_path / "nothing.zarr"), str(target), settings=SETTINGS)
+        aggregate(flight.file, flight.uri("cube.zarr"), str(tmp_path / "nothing.zarr"), str(target), settings=SETTINGS)
     (tmp_path / "flight_1.gpkg").unlink()
     with pytest.raises((MissingInputError, CampaignError), match=r"plots\.file"):
         run(flight, target)
@@ -165,3 +169,46 @@ def test_two_writers_at_once_never_lose_a_flight_silently(tmp_path, target):
         refused = pool.map(_run_in_process, [(flight, target) for flight in flights])
     published = json.loads((target / "zarr.json").read_text())["attributes"]["sources"]
     assert len(published) + sum(bool(message) for message in refused) == 2
+
+
+def test_spectra_and_indices_stand_beside_the_curves(tmp_path, target):
+    metrics = run(write_flight(tmp_path), target)
+    store = xr.open_zarr(target).isel(campaign=0)
+    cube = xr.open_zarr(tmp_path / "flight_1.cube.zarr", consolidated=False)
+    inside = (cube["x"] > 500_001) & (cube["x"] < 500_005) & (cube["y"] < 5_399_998.5) & (cube["y"] > 5_399_997)
+    inner = cube["reflectance"].where(inside).mean(["y", "x"])
+    assert float(abs(store["spectrum"].sel(plot="P01") - inner).max()) < 0.15  # noise of 0.45 over 32 pixels at most
+    assert float(store["spectrum_area_m2"].sel(plot="P06")[0]) == pytest.approx(24.0, rel=1e-5)
+    assert float(store["spectrum_area_m2"].sel(plot="P01")[0]) < 24.0  # its upper edge is not valid
+    names = [str(name) for name in store["index"].values]
+    assert names == list(SETTINGS.indices)
+    told = dict(zip(names, store["index_bands"].values, strict=True))
+    assert told["NDVI"].startswith("820.0 nm for 800") or "no good band" in told["NDVI"]
+    assert metrics["indices"] == np.isfinite(store["vegetation_index"]).any("plot").sum()
+    assert 0 < metrics["indices"] < len(names)  # bands 40 nm apart hit some of the wavelengths
+    assert store["block"].values.tolist() == [f"B{n // 3}" for n in range(12)]
+
+
+def test_trimmed_plots_speak_for_less_ground_and_other_indices_join(tmp_path, target):
+    run(write_flight(tmp_path), target)
+    later = write_flight(tmp_path, "flight_2", seed=4, date="2026-07-01")
+    run(later, target, SETTINGS.model_copy(update={"buffer_m": -0.5, "indices": ("NDII", "NDVI")}))
+    store = xr.open_zarr(target)
+    area = store["spectrum_area_m2"].sel(plot="P06").isel(band=0)
+    assert area.values == pytest.approx([24.0, 15.0], rel=1e-5)
+    assert [str(name) for name in store["index"].values] == list(SETTINGS.indices)
+    assert np.isnan(store["vegetation_index"].sel(campaign="flight_2", index="NDRE")).all()
+    assert store["index_bands"].sel(campaign="flight_2", index="NDRE").values == ""
+
+
+def test_a_cube_of_other_bands_is_refused(tmp_path, target):
+    flight = write_flight(tmp_path)
+    publish_store(tmp_path / "other.zarr", cube(sensor_floor=421.0), CUBE, {"reflectance": quantised()})
+    with pytest.raises(StoreError, match="differ in their bands; run tile and explain again"):
+        aggregate(
+            flight.file,
+            str(tmp_path / "other.zarr"),
+            flight.uri("explanation.zarr"),
+            str(target),
+            settings=SETTINGS,
+        )

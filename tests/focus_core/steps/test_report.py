@@ -14,7 +14,7 @@ from focus_core.steps.aggregate import aggregate
 from focus_core.steps.report import report
 from tests.focus_core.aggregation.small_field import plot_ids, write_flight
 
-STORES = ("cube", "reference", "evaluation")
+STORES = ("reference", "evaluation")
 SETTINGS = ReportSettings(bootstrap_draws=100)
 HOSTILE = ["<script>alert(1)</script>", "</script><b>P02", '"><img src=x onerror=alert(2)>', "P&04"]
 
@@ -57,7 +57,8 @@ def write(folder, flights=1, **options):
     for number in range(1, flights + 1):
         date = f"2026-0{number}-01"
         flight = write_flight(folder, f"flight_{number}", seed=number, date=date, stores=STORES, **options)
-        aggregate(flight.file, flight.uri("explanation.zarr"), target, settings=AggregateSettings())
+        uris = [flight.uri(name) for name in ("cube.zarr", "explanation.zarr")]
+        aggregate(flight.file, *uris, target, settings=AggregateSettings())
     return flight, target
 
 
