@@ -1,6 +1,7 @@
 """From windows and pixels to plots: weighted means, their spread, and one store over all flights."""
 
 from focus_core.aggregation.bands import spread_over_bands
+from focus_core.aggregation.comparison import compare_treatments
 from focus_core.aggregation.importance import campaign_importance
 from focus_core.aggregation.merge import merge_campaign
 from focus_core.aggregation.reflectance import campaign_reflectance
@@ -11,6 +12,7 @@ from focus_core.aggregation.trim import trimmed
 __all__ = [
     "campaign_importance",
     "campaign_reflectance",
+    "compare_treatments",
     "merge_campaign",
     "plot_spectra",
     "plot_statistics",

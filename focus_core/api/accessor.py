@@ -11,7 +11,9 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from focus_core.aggregation import compare_treatments
 from focus_core.aggregation.bands import per_nm
+from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
 from focus_core.report.style import colour
 
@@ -93,6 +95,40 @@ class FocusAccessor:
             index=pd.Index(importance["group"].to_numpy().astype(object).astype(str), name="group"),
         )
         return table.sort_values("importance", ascending=False).head(k)
+
+    def compare(
+        self, treatment: str, control: str, *, cls: str | None = None, fold: Fold | None = "test"
+    ) -> pd.DataFrame:
+        """Return which wavelength groups separate two treatments, with intervals and family-wise p-values.
+
+        Plots are compared within their trial blocks, and treatments are exchanged within them; see
+        `focus_core.aggregation.compare_treatments`, which this calls.
+
+        Parameters
+        ----------
+        treatment, control
+            Names of classes: what grows on the plots.
+        cls
+            Class whose curve is looked at; by default the treatment's own.
+        fold
+            Part of the split whose plots count; none takes all, which the model has partly been trained on.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``group``, strongest evidence first: ``lo_nm``, ``hi_nm``, ``difference``, ``lo``, ``hi`` (logit units)
+            and ``p_adjusted``, over all groups and classes.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such class, or both are the same.
+        StoreError
+            If the dataset is not of ``importance.zarr``, or too few plots share a trial block.
+        """
+        if "plot" not in self._dataset.dims:
+            raise StoreError("treatments are compared over plots; open importance.zarr")
+        return compare_treatments(self._dataset, treatment, control, cls=cls, fold=fold)
 
     def plot_curve(self, *classes: str, ax: Axes | None = None) -> Axes:
         """Draw the curves of some classes, by default of all, as a staircase: nothing is known within a group.

@@ -136,6 +136,12 @@ def check_reading(outputs, store, run, planted):
     top = table[table["flight"] == "simulated-flight-2"].nlargest(5, "difference")
     shown = [line.split()[0] for line in text(outputs["top"]).splitlines()[2:]]
     assert shown == top["group"].tolist()
+    together = text(outputs["together"]).splitlines()
+    assert together[0].split() == ["lo_nm", "hi_nm", "difference", "lo", "hi", "p_adjusted"]
+    for line in together[2:]:  # complete blocks: the same differences
+        group, _, _, gap, *_ = line.split()
+        wanted = table[(table["flight"] == "simulated-flight-2") & (table["group"] == group)]["difference"].item()
+        assert float(gap) == pytest.approx(wanted, abs=6e-4)
     inside = [
         all(any(low < hi_nm and lo_nm < high for low, high in ranges) for ranges in planted)
         for lo_nm, hi_nm in zip(top["from_nm"], top["to_nm"], strict=True)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from focus_core.aggregation import plot_spectra
 from focus_core.cluster import dask_client
 from focus_core.errors import StoreError
-from tests.focus_core.aggregation.small_cube import CHUNKS, RECTANGLES, TURNED, boxes, cube, random_cube, write_cube
+from tests.focus_core.aggregation.small_cube import RECTANGLES, TURNED, boxes, cube, random_cube, write_cube
 
 
 @pytest.fixture
@@ -171,10 +171,3 @@ def test_plots_of_another_place_are_refused(uri):
         plot_spectra(uri, boxes(RECTANGLES[0], crs=None))
     with pytest.raises(StoreError, match="no plot reaches into the image"):
         plot_spectra(uri, boxes((900, 900, 5, 5)))
-
-
-def test_the_chunks_of_the_fixture_cut_the_plots():
-    """Else the tests above would say nothing of merging."""
-    _, rows, cols = CHUNKS["chunks"]
-    assert {int(x // cols) for x, *_ in RECTANGLES} != {int((x + width) // cols) for x, _, width, _ in RECTANGLES}
-    assert rows < 50
