@@ -15,7 +15,7 @@ from focus_core import config
 
 ROOT = Path(__file__).parents[1]
 STEPS = {"ingest", "tile", "pretrain", "train", "evaluate", "promote", "explain", "aggregate", "report"}
-COMMANDS = {"simulate", "run", "rollback", "audit"}
+COMMANDS = {"simulate", "run", "export", "rollback", "audit"}
 SHELLS = sorted((ROOT / "components").glob("*/component.py"))
 SOURCES = sorted(path for folder in ("focus_core", "components", "pipelines") for path in (ROOT / folder).rglob("*.py"))
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)

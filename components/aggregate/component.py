@@ -20,10 +20,8 @@ def aggregate(
     ----------
     campaign_file
         Path of the campaign file.
-    cube_uri
-        The calibrated cube, ``cube.zarr``.
-    explanation_uri
-        What the model says of every window, ``explanation.zarr``.
+    cube_uri, explanation_uri
+        The calibrated cube, and what the model says of every window.
     importance_uri
         Curves of every campaign and plot, ``importance.zarr``.
     settings
@@ -34,8 +32,8 @@ def aggregate(
     from focus_core.config import AggregateSettings, from_mapping
     from focus_core.steps.aggregate import aggregate
 
-    chosen = from_mapping(AggregateSettings, settings)
-    found = aggregate(campaign_file, cube_uri, explanation_uri, importance_uri, settings=chosen)
+    uris = (campaign_file, cube_uri, explanation_uri, importance_uri)
+    found = aggregate(*uris, settings=from_mapping(AggregateSettings, settings))
     for name, value in found.items():
         metrics.log_metric(name, value)
     return importance_uri

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from focus_core.cli.export import export
 from focus_core.cli.options import Json, Set, SettingsFile, Verbose
 from focus_core.cli.settings import read_settings
 from focus_core.cli.summary import emit, print_table, summarise, write_json
@@ -95,4 +96,4 @@ def audit(
     print_table(f"focus audit: {model}", columns, rows)
 
 
-VERBS = (simulate, run, rollback, audit)
+VERBS = (simulate, run, export, rollback, audit)

@@ -193,6 +193,13 @@ class ReportSettings(Settings):
     """Draws of the bootstrap over plots behind the curves' intervals."""
 
 
+class ExportSettings(Settings):
+    """Settings of ``export``."""
+
+    top_bands: int = Field(default=10, ge=1)
+    """Bands of each class in ``top_bands.json``."""
+
+
 class SimulateSettings(Settings):
     """Settings of ``simulate``: a randomised block trial of four classes, seen by two flights."""
 

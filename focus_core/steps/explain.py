@@ -51,6 +51,9 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
             "model_run": spec.run_id or "",
             "backbone": spec.backbone.model_dump(),
             "reference_class": spec.reference_class or "",
+            "window_px": tiles.sizes["ty"],
+            "transform": tiles.attrs["transform"],
+            "crs": tiles.attrs.get("crs", ""),
         }
         write_explanation(model, tiles, folder, attrs, batch_tiles=settings.batch_tiles)
         written = open_store(folder, EXPLANATION)

@@ -28,6 +28,7 @@ VERBS = [
     "report",
     "simulate",
     "run",
+    "export",
     "bench",
     "rollback",
     "audit",
