@@ -96,6 +96,25 @@ def quality(seeds: Seeds = "1,2,3", plot: Plot = None, json_path: Json = None, v
         draw_scores(values, bench.TARGETS, plot)
 
 
+@benches.command()
+def aggregate(
+    out: Out,
+    plots: Annotated[int, typer.Option("--plots", min=1, help="Turned plots on the field.")] = 1000,
+    bands: Annotated[int, typer.Option("--bands", min=1, help="Bands of the store.")] = 200,
+    side_px: Annotated[int, typer.Option("--side", min=16, help="Rows and columns of the store.")] = 2000,
+    threads: Annotated[int, typer.Option("--threads", min=1, help="Threads of every method.")] = 2,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements of each method.")] = 1,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Time and memory of plot statistics over reading the store."""
+    from focus_core.bench import aggregate as bench
+
+    started = time.perf_counter()
+    values = bench.run(folder=out, plots=plots, bands=bands, side_px=side_px, threads=threads, repeats=repeats)
+    _show("aggregate", started, values, json_path)
+
+
 def _whole_numbers(seeds: str) -> tuple[int, ...]:
     try:
         return tuple(int(seed) for seed in seeds.split(","))

@@ -58,3 +58,16 @@ def test_a_flight_that_explains_nothing_is_refused(importance):
     importance["present"][:] = False
     with pytest.raises(StoreError, match="no plot of 'flight_1' is explained"):
         read_flight(importance, "flight_1", "here")
+
+
+def test_a_row_holds_the_indices_that_the_sensor_allows(importance):
+    values = np.stack([np.linspace(0.2, 0.8, 12), np.full(12, np.nan)], axis=1)[None]
+    values[0, 2, 0] = np.nan
+    seen = importance.assign(vegetation_index=(("campaign", "plot", "index"), values))
+    seen = seen.assign_coords(index=np.array(["NDVI", "PRI"], dtype=np.dtypes.StringDType()))
+    flight = read_flight(seen, "flight_1", "here")
+    assert list(flight.indices) == ["NDVI"]
+    rows = plot_rows(flight)
+    assert rows[0].indices == (pytest.approx(0.2),)
+    assert rows[2].indices == (None,)
+    assert plot_rows(read_flight(importance, "flight_1", "here"))[0].indices == ()

@@ -111,6 +111,9 @@ def test_the_table_holds_every_plot_and_every_figure_has_its_data(one):
     assert len(page.data("outlines")) == 12
     assert len(page.data("spec-curves")["data"]) == 6
     assert page.data("spec-map")["data"]
+    cells = sum(tag == "td" and "data-value" in attrs for tag, attrs in page.elements)
+    assert cells == 12 * (4 + 1)  # bands 40 nm apart allow one index only
+    assert "Vegetation indices of the plot's mean reflectance (PRI) say" in page.text
 
 
 def test_nothing_is_fetched_and_only_the_pages_own_scripts_may_run(one):
