@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask
 import geopandas as gpd
@@ -23,30 +23,46 @@ from focus_core.cubes.store import open_store, pixel_grid
 Values = dict[str, npt.NDArray[np.float64]]
 
 
-def _read(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
+class Spent(NamedTuple):
+    """Time of one method, s."""
+
+    wall: float
+    cpu: float
+    """Of all threads of the process: what other work on the machine does not change."""
+
+
+def _now() -> Spent:
+    return Spent(time.perf_counter(), time.process_time())
+
+
+def _since(started: Spent) -> Spent:
+    return Spent(*(now - before for now, before in zip(_now(), started, strict=True)))
+
+
+def _read(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     """Decode every chunk and drop it: the floor of anything that reads the store."""
     array: Any = zarr.open_group(local_path(uri), mode="r")["reflectance"]
-    started = time.perf_counter()
+    started = _now()
     steps = [
         [slice(lo, min(lo + step, size)) for lo in range(0, size, step)]
         for size, step in zip(array.shape, array.chunks, strict=True)
     ]
     one = dask.delayed(lambda *place: np.asarray(array[place]).size)
     dask.compute(*(one(band, y, x) for band in steps[0] for y in steps[1] for x in steps[2]))
-    return time.perf_counter() - started, {}
+    return _since(started), {}
 
 
-def _focus(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
-    started = time.perf_counter()
+def _focus(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
+    started = _now()
     found = plot_spectra(uri, plots).compute()
-    return time.perf_counter() - started, {name: found[name].to_numpy() for name in ("mean", "std")}
+    return _since(started), {name: found[name].to_numpy() for name in ("mean", "std")}
 
 
-def _flox(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
+def _flox(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     """Pixels by the plot that their centre lies in; mean and spread in one graph."""
     from flox.xarray import xarray_reduce
 
-    started = time.perf_counter()
+    started = _now()
     cube = open_store(uri, CUBE)
     shapes = _in_pixels(uri, plots)
     labels = rasterize(zip(shapes, range(len(shapes)), strict=True), cube["valid"].shape, fill=-1, dtype=np.int32)
@@ -54,43 +70,43 @@ def _flox(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
     wanted = {"expected_groups": np.arange(len(shapes)), "fill_value": np.nan}
     parts = [xarray_reduce(cube["reflectance"], by, func=func, **wanted) for func in ("mean", "std")]
     mean, std = dask.compute(*parts)
-    seconds = time.perf_counter() - started
-    return seconds, {
+    spent = _since(started)
+    return spent, {
         name: part.transpose("number", "band").to_numpy().astype(np.float64)
         for name, part in (("mean", mean), ("std", std))
     }
 
 
-def _xvec(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
+def _xvec(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     """Pixels by centre, mean only: a second statistic would be a second pass."""
     import xvec  # noqa: F401 - registers the accessor
 
-    started = time.perf_counter()
+    started = _now()
     cube = open_store(uri, CUBE)
     found = cube["reflectance"].xvec.zonal_stats(plots.geometry, "x", "y", stats="mean", method="rasterize").compute()
-    seconds = time.perf_counter() - started
-    return seconds, {"mean": found.transpose("geometry", "band").to_numpy().astype(np.float64)}
+    spent = _since(started)
+    return spent, {"mean": found.transpose("geometry", "band").to_numpy().astype(np.float64)}
 
 
-def _exactextract(uri: str, plots: gpd.GeoDataFrame) -> tuple[float, Values]:
+def _exactextract(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     """Take the cube from memory, as whole numbers: reading it is not counted."""
     from exactextract import exact_extract
     from exactextract.raster import NumPyRasterSource
 
     group: Any = zarr.open_group(local_path(uri), mode="r")
     cube = group["reflectance"][:]
-    started = time.perf_counter()
+    started = _now()
     rows = cube.shape[1]
     upright = [shapely.transform(shape, lambda xy: [0.0, rows] + xy * [1.0, -1.0]) for shape in _in_pixels(uri, plots)]
     features = [{"type": "Feature", "properties": {}, "geometry": shapely.geometry.mapping(one)} for one in upright]
     bands = [NumPyRasterSource(band, name=f"b{number}") for number, band in enumerate(cube)]
     table = exact_extract(bands, features, ["mean", "stdev"], output="pandas")
-    seconds = time.perf_counter() - started
+    spent = _since(started)
     columns = {name: [f"b{number}_{name}" for number in range(len(cube))] for name in ("mean", "stdev")}
     if len(cube) == 1:
         columns = {name: [name] for name in columns}
     mean, std = (table[columns[name]].to_numpy() * SCALE for name in ("mean", "stdev"))
-    return seconds, {"mean": mean, "std": std}
+    return spent, {"mean": mean, "std": std}
 
 
 def _in_pixels(uri: str, plots: gpd.GeoDataFrame) -> list[Any]:
@@ -98,11 +114,11 @@ def _in_pixels(uri: str, plots: gpd.GeoDataFrame) -> list[Any]:
     return [grid.to_pixels(shape) for shape in plots.geometry]
 
 
-METHODS: dict[str, Callable[[str, gpd.GeoDataFrame], tuple[float, Values]]] = {
+METHODS: dict[str, Callable[[str, gpd.GeoDataFrame], tuple[Spent, Values]]] = {
     "read": _read,
     "focus": _focus,
     "flox": _flox,
     "xvec_rasterize": _xvec,
     "exactextract": _exactextract,
 }
-"""Each takes a store and plots and returns its seconds and its statistics."""
+"""Each takes a store and plots and returns what it spent and its statistics."""

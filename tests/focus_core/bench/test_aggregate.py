@@ -25,6 +25,7 @@ def test_every_method_has_its_time_and_memory(values: dict[str, list[float]]) ->
         assert 50.0 < values[f"{method}.peak_mb"][0] < 2000.0
         ratio = values[f"{method}.seconds"][0] / values["read.seconds"][0]
         assert values[f"{method}.over_reading"][0] == pytest.approx(ratio)
+        assert values[f"{method}.cpu_over_reading"][0] > 0.0
 
 
 def test_the_field_holds_its_plots_apart_and_inside() -> None:
