@@ -69,7 +69,11 @@ def coverage(
     cell = np.concatenate([*cells, np.empty(0, np.int64)])
     share = np.concatenate([*(np.asarray(item["coverage"], dtype=np.float64) for item in found), np.empty(0)])
     held = valid.ravel()[cell] & (share > 0.0)
-    rows, row = np.unique(row[held], return_inverse=True)
-    pixels, column = np.unique(cell[held], return_inverse=True)
-    matrix = sparse.csr_array((share[held], (row, column)), shape=(len(rows), len(pixels)))
+    touched = np.zeros(valid.size, dtype=np.bool_)
+    touched[cell[held]] = True
+    column = (np.cumsum(touched) - 1)[cell[held]]
+    count = np.bincount(row[held], minlength=len(cells))
+    rows, pixels = np.flatnonzero(count), np.flatnonzero(touched)
+    starts = np.concatenate([[0], np.cumsum(count[rows])])
+    matrix = sparse.csr_array((share[held], column, starts), shape=(len(rows), len(pixels)))
     return Coverage(np.asarray(numbers, dtype=np.int64)[rows], pixels, matrix)
