@@ -8,7 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
-from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
+from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, SeasonSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
     AggregateSettings,
@@ -17,6 +17,7 @@ from focus_core.config.settings import (
     ExplainSettings,
     Fold,
     IngestSettings,
+    NotifySettings,
     PretrainSettings,
     PromoteSettings,
     ReportSettings,
@@ -40,6 +41,7 @@ __all__ = [
     "ExplainSettings",
     "Fold",
     "IngestSettings",
+    "NotifySettings",
     "PretrainSettings",
     "PromoteSettings",
     "RasterPlots",
@@ -47,6 +49,7 @@ __all__ = [
     "ReportSettings",
     "RunLayout",
     "RunSettings",
+    "SeasonSettings",
     "Settings",
     "SimulateSettings",
     "TileSettings",

@@ -183,6 +183,19 @@ class ReportSettings(Settings):
     """Draws of the bootstrap over plots behind the curves' intervals."""
 
 
+class NotifySettings(Settings):
+    """Settings of ``notify``."""
+
+    on_success: bool = False
+    """Whether a run that went well is told of too."""
+    mail_to: tuple[str, ...] = ()
+    """Addresses that get a mail."""
+    mail_from: str = "focus@localhost"
+    """Sender of the mail."""
+    timeout_s: float = Field(default=20.0, gt=0.0)
+    """How long a channel may take, seconds."""
+
+
 class SimulateSettings(Settings):
     """Settings of ``simulate``: a randomised block trial of four classes, seen by two flights."""
 
