@@ -15,7 +15,7 @@ from pydantic import Field
 from focus_core.config import Settings, from_mapping
 from focus_core.errors import MissingInputError, SettingsError
 
-_LABELS = {"app.kubernetes.io/name": "focus-task", "app.kubernetes.io/part-of": "focus"}
+LABELS = {"app.kubernetes.io/name": "focus-task", "app.kubernetes.io/part-of": "focus"}
 """What the network policies in ``infra/`` know the tasks by."""
 _QUANTITY = r"^\d+(\.\d+)?(m|[KMGT]i?)?$"
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
@@ -51,6 +51,8 @@ class TaskPlacement(Settings):
     """Labels that the node must bear."""
     tolerations: tuple[Toleration, ...] = ()
     """Taints that the node may bear."""
+    secrets: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """Secrets of this task alone, as in `Placement`."""
     seconds: int | None = Field(default=None, ge=1)
     """Time after which the pod is killed, seconds."""
     retries: int = Field(default=0, ge=0)
@@ -86,12 +88,12 @@ class Placement(Settings):
         returns at once by comparing digests.
         """
         own = self.tasks.get(verb, self.default)
-        for label, value in {**_LABELS, "focus/task": verb}.items():
+        for label, value in {**LABELS, "focus/task": verb}.items():
             kubernetes.add_pod_label(task, label, value)
         task.set_caching_options(False)
         for name, value in sorted({"FOCUS_STATUS": "status", **self.environment}.items()):
             task.set_env_variable(name, value)
-        for secret, keys in sorted(self.secrets.items()):
+        for secret, keys in sorted({**self.secrets, **own.secrets}.items()):
             kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=keys)
         if self.volume:
             kubernetes.mount_pvc(task, pvc_name=self.volume, mount_path=self.mount)

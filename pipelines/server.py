@@ -18,16 +18,20 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from focus_core.errors import FocusError, SettingsError
+
+if TYPE_CHECKING:
+    from pipelines.placement import Placement
 
 EXPERIMENT = "focus"
 _GOOD = "SUCCEEDED"
 _BAD = ("FAILED", "CANCELED", "SKIPPED")
 _FIRST_POLL_SECONDS = 0.1
 _POLL_SECONDS = 10.0
+_GONE = 404
 _PROBE_SECONDS = 20.0
 
 logger = logging.getLogger(__name__)
@@ -65,8 +69,7 @@ class Server:
     Parameters
     ----------
     address
-        Its ``http(s)://`` address, e.g. of ``kubectl port-forward``; a token is read from the variable that
-        ``token_variable`` names.
+        Its ``http(s)://`` address, e.g. of ``kubectl port-forward``.
     namespace
         The profile's namespace on a server for several users; ``None`` elsewhere.
     token
@@ -88,7 +91,7 @@ class Server:
 
             self._client = Client(host=address, namespace=namespace or "kubeflow", existing_token=token)
 
-    def submit(self, pipeline: str, name: str, arguments: Mapping[str, Any], placement: Any) -> str:
+    def submit(self, pipeline: str, name: str, arguments: Mapping[str, Any], placement: Placement) -> str:
         """Start a run and return its id; a run of this name that has not failed is taken instead."""
         found = self.find(name)
         if found is not None:
@@ -96,11 +99,12 @@ class Server:
             return found
         from pipelines.compile import compile_one
 
-        with tempfile.TemporaryDirectory() as folder, _quiet(), self._reported(f"take the run '{name}'"):
-            package = compile_one(pipeline, Path(folder), placement)
-            started = self._client.create_run_from_pipeline_package(
-                str(package), arguments=dict(arguments), run_name=name, experiment_name=EXPERIMENT, enable_caching=False
-            )
+        with tempfile.TemporaryDirectory() as folder:
+            package = str(compile_one(pipeline, Path(folder), placement))
+            with _quiet(), self._reported(f"take the run '{name}'"):
+                started = self._client.create_run_from_pipeline_package(
+                    package, arguments=dict(arguments), run_name=name, experiment_name=EXPERIMENT, enable_caching=False
+                )
         return str(started.run_id)
 
     def find(self, name: str) -> str | None:
@@ -111,9 +115,16 @@ class Server:
         return next((str(run.run_id) for run in page.runs or () if run.state not in _BAD), None)
 
     def state(self, run_id: str) -> RunState:
-        """Return where a run stands."""
+        """Return where a run stands; one that was deleted has failed."""
+        import kfp_server_api
+
         with self._reported(f"tell of the run {run_id}"):
-            run = self._client.get_run(run_id)
+            try:
+                run = self._client.get_run(run_id)
+            except kfp_server_api.ApiException as error:
+                if error.status != _GONE:
+                    raise
+                return RunState("FAILED", {}, "the server knows no such run any more; it was deleted")
         details = (run.run_details.task_details if run.run_details else None) or []
         tasks = {task.display_name: task.state or "PENDING" for task in details if task.display_name}
         reasons = [
@@ -181,7 +192,7 @@ class Server:
             yield
         except kfp_server_api.ApiException as error:
             raise self._refused(action, error.status, str(error.body or error.reason)) from error
-        except (urllib3.exceptions.HTTPError, TimeoutError, ValueError) as error:
+        except (urllib3.exceptions.HTTPError, TimeoutError) as error:
             raise self._away(action, error) from error
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from components.images import PYTHON_IMAGE
-from pipelines.placement import _LABELS, VERBS, read_placement
+from pipelines.placement import LABELS, VERBS, read_placement
 
 INFRA = Path(__file__).parents[2] / "infra"
 KUSTOMIZATIONS = ("base", "overlays/development", "overlays/production")
@@ -177,7 +177,7 @@ def test_accounts_claims_config_maps_and_secrets_that_are_used_exist(name):
 @each
 def test_services_and_policies_select_pods_that_exist_on_ports_that_they_open(name):
     labels = {pod: found for pod, (found, _) in pods(name).items()}
-    tasks = {f"task {verb}": {**_LABELS, "focus/task": verb} for verb in VERBS}
+    tasks = {f"task {verb}": {**LABELS, "focus/task": verb} for verb in VERBS}
     ports = {pod: {p["containerPort"] for c in spec["containers"] for p in c.get("ports", ())} for pod, (_, spec) in pods(name).items()}  # fmt: skip  # noqa: E501
 
     def selected(selector, among):
@@ -241,7 +241,9 @@ def test_the_placement_names_the_volume_secrets_and_service_of_the_manifests(nam
     assert config["data"]["placement.yaml"] == path.read_text(encoding="utf-8")
     placement = read_placement(str(path))
     assert placement.volume in {named(item) for item in of_kind(name, "PersistentVolumeClaim")}
-    for secret, keys in placement.secrets.items():
+    secrets = placement.secrets | placement.tasks["notify"].secrets
+    assert {"FOCUS_WEBHOOK", "FOCUS_SMTP"} <= {variable for keys in secrets.values() for variable in keys.values()}
+    for secret, keys in secrets.items():
         assert set(keys) <= SECRETS[secret]
     assert set(placement.pull_secrets) <= set(SECRETS)
     (service,) = [item for item in of_kind(name, "Service") if named(item) == "mlflow"]

@@ -86,6 +86,17 @@ def test_a_failed_run_is_on_record_with_its_reason_and_tried_again_when_asked(ar
     assert len(server.runs) == 2
 
 
+def test_a_run_that_was_deleted_at_the_server_does_not_hold_up_the_others(arrive, stand_in, watching, tmp_path):
+    server = stand_in()
+    arrive()
+    step = watching(server)
+    step()
+    real, server.get = server.get, lambda place: (404, {}) if place.path.endswith("run-1") else real(place)
+    arrive("flight-2")
+    assert step().started == ["flight-2"]
+    assert states(tmp_path)["flight-1"][::2] == ("failed", "the server knows no such run any more; it was deleted")
+
+
 def test_a_server_that_refuses_fails_the_flight_and_not_the_others(arrive, stand_in, watching):
     server = stand_in()
     step = watching(server)
