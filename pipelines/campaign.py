@@ -38,13 +38,12 @@ def campaign(placement: Placement) -> Any:
         settings_of_evaluate: dict = {},  # noqa: B006
         settings_of_aggregate: dict = {},  # noqa: B006
         settings_of_report: dict = {},  # noqa: B006
-        settings_of_notify: dict = {},  # noqa: B006
     ) -> None:
         """Explain a campaign; whatever happens, tell of it at the end.
 
         ``importance_uri`` is shared by all campaigns: one that is being merged makes the next wait.
         """
-        told = placement.place("notify", notify(subject=campaign_file, folders=folders, settings=settings_of_notify))
+        told = placement.place("notify", notify(subject=campaign_file, folders=folders, settings=placement.told))
         with dsl.ExitHandler(told, name="explain a campaign"):
             ingested = ingest(
                 campaign_file=campaign_file, cube_uri=cube_uri, reference_uri=reference_uri, settings=settings_of_ingest

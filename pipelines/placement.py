@@ -12,7 +12,7 @@ import yaml
 from kfp import dsl, kubernetes
 from pydantic import Field
 
-from focus_core.config import Settings, from_mapping
+from focus_core.config import NotifySettings, Settings, from_mapping
 from focus_core.errors import MissingInputError, SettingsError
 
 LABELS = {"app.kubernetes.io/name": "focus-task", "app.kubernetes.io/part-of": "focus"}
@@ -76,10 +76,17 @@ class Placement(Settings):
     """Secrets with the passwords of image registries."""
     user: int | None = Field(default=10001, ge=1)
     """Numeric user of every task; ``null`` leaves it to the image."""
+    notify: NotifySettings = NotifySettings()
+    """Whom the last task of every run tells, and when."""
     default: TaskPlacement = TaskPlacement()
     """How a task runs that is not named in ``tasks``."""
     tasks: dict[str, TaskPlacement] = Field(default_factory=dict)
     """How single tasks run, by verb; each replaces ``default`` whole."""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What ``notify`` is called with; Kubeflow cannot carry an explicit none."""
+        return self.notify.model_dump(mode="json", exclude_defaults=True)
 
     def place(self, verb: str, task: dsl.PipelineTask) -> dsl.PipelineTask:
         """Put a task of a pipeline in its place, and keep Kubeflow's cache off.

@@ -36,10 +36,9 @@ def season(placement: Placement) -> Any:
         settings_of_evaluate: dict = {},  # noqa: B006
         settings_of_promote: dict = {},  # noqa: B006
         settings_of_season: dict = {},  # noqa: B006
-        settings_of_notify: dict = {},  # noqa: B006
     ) -> None:
         """Train, then explain the season; whatever happens, tell of it at the end."""
-        told = placement.place("notify", notify(subject=flights_file, folders=folders, settings=settings_of_notify))
+        told = placement.place("notify", notify(subject=flights_file, folders=folders, settings=placement.told))
         with dsl.ExitHandler(told, name="explain a season"):
             promoted = train_tasks(
                 placement,

@@ -36,10 +36,9 @@ def training(placement: Placement) -> Any:
         settings_of_train: dict = {},  # noqa: B006
         settings_of_evaluate: dict = {},  # noqa: B006
         settings_of_promote: dict = {},  # noqa: B006
-        settings_of_notify: dict = {},  # noqa: B006
     ) -> None:
         """Train, evaluate and promote a model; whatever happens, tell of it at the end."""
-        told = placement.place("notify", notify(subject=campaign_file, folders=folders, settings=settings_of_notify))
+        told = placement.place("notify", notify(subject=campaign_file, folders=folders, settings=placement.told))
         with dsl.ExitHandler(told, name="train on a campaign"):
             train_tasks(
                 placement,

@@ -92,6 +92,7 @@ environment: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
 secrets:
   focus-mlflow: {username: MLFLOW_TRACKING_USERNAME, password: MLFLOW_TRACKING_PASSWORD}
 pull_secrets: [focus-registry]
+notify: {mail_to: [night@example.org]}
 default: {cpu: "2", memory: 8Gi, seconds: 3600, retries: 2}
 tasks:
   train:
@@ -130,6 +131,8 @@ def test_a_placement_reaches_every_task(tmp_path):
             assert train["resources"]["accelerator"]["resourceCount"] == "1"
             assert asked["exec-train"]["nodeSelector"]["labels"] == {"pool": "gpu"}
             assert asked["exec-train"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+        told = spec["root"]["dag"]["tasks"]["notify"]["inputs"]["parameters"]["settings"]
+        assert told == {"runtimeValue": {"constant": {"mail_to": ["night@example.org"]}}}
         ingest = inner(spec)["ingest"]
         assert ingest["retryPolicy"]["maxRetryCount"] == 2
 

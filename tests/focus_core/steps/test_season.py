@@ -23,7 +23,7 @@ def spoiled(field, folder, name):
     return path
 
 
-def test_every_bad_flight_is_named_with_its_reason(tmp_path, registry):
+def test_every_bad_flight_is_named_with_its_reason(tmp_path):
     first, second = tmp_path / "a.yaml", tmp_path / "b.yaml"
     first.write_text("campaign: [")
     second.write_text("campaign: flight-2\n")
