@@ -28,6 +28,10 @@ class TargetError(FocusError, OSError):
     """A target cannot be written, or another writer holds it."""
 
 
+class BusyError(TargetError):
+    """Another writer holds a target, or changed it meanwhile; waiting helps."""
+
+
 class ModelError(FocusError, ValueError):
     """A backbone or model cannot be used as asked: unsupported, of other wavelengths, or with another digest."""
 
@@ -38,3 +42,11 @@ class RegistryError(FocusError, RuntimeError):
 
 class SettingsError(FocusError, ValueError):
     """A setting is unknown or out of range."""
+
+
+class FlightsError(FocusError, RuntimeError):
+    """Flights of a season could not be explained."""
+
+
+class NotifyError(FocusError, ConnectionError):
+    """A message could not be handed over."""

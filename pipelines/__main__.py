@@ -1,25 +1,50 @@
-"""``python -m pipelines``: compile the pipelines, or run them on this machine."""
+"""``python -m pipelines``: compile the pipelines, run them here, submit them, or watch for new flights."""
 
 from __future__ import annotations
 
 import functools
-from typing import Annotated
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from focus_core.cli.exits import run_app
 from focus_core.cli.options import Json, Set, SettingsFile
+from focus_core.cli.settings import read_settings
 from focus_core.cli.whole_run import Campaigns, Fit, Out, Tracking, whole_run
+from focus_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from pipelines.ledger import Ledger
+    from pipelines.server import Server
+
+PlacementFile = Annotated[
+    str | None,
+    typer.Option("--placement", metavar="FILE.yaml", help="Images, resources, nodes, secrets, volume and time limits."),
+]
+ServerAddress = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", envvar="FOCUS_KUBEFLOW", help="Kubeflow's API server."),
+]
+Namespace = Annotated[
+    str | None, typer.Option("--namespace", help="Your profile's namespace, on a Kubeflow for several users.")
+]
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command("compile")
-def compile_(out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the YAML files.")]) -> None:
+def compile_(
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder of the YAML files.")],
+    placement: PlacementFile = None,
+) -> None:
     """Write the pipelines as YAML for a Kubeflow server."""
     from pipelines.compile import compile_all
+    from pipelines.placement import read_placement
 
-    for path in compile_all(out):
+    for path in compile_all(out, read_placement(placement)):
         typer.echo(path)
 
 
@@ -32,12 +57,117 @@ def run(
     settings: SettingsFile = None,
     assignments: Set = None,
     json_path: Json = None,
+    placement: PlacementFile = None,
 ) -> None:
     """Run the training pipeline on the first campaign and the campaign pipeline on each, without a cluster."""
     from pipelines.local import run as run_pipelines
+    from pipelines.placement import read_placement
 
-    chain = functools.partial(run_pipelines, fit=fit)
+    chain = functools.partial(run_pipelines, fit=fit, placement=read_placement(placement))
     whole_run("pipelines run", chain, campaigns, out, tracking, settings, assignments, json_path)
+
+
+@app.command()
+def submit(
+    pipeline: Annotated[str, typer.Argument(help="training, campaign or season.")],
+    campaign: Annotated[
+        str, typer.Argument(metavar="CAMPAIGN.yaml", help="The campaign; of a season the labelled one.")
+    ],
+    out: Out,
+    server: ServerAddress = None,
+    namespace: Namespace = None,
+    flights: Annotated[
+        str | None, typer.Option("--flights", metavar="FILE", help="Of a season: a campaign file on each line.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Wait for the end and tell each change.")] = True,
+    fetch: Annotated[
+        str | None, typer.Option("--fetch", metavar="DIR", help="Copy the reports and status here at the end.")
+    ] = None,
+    settings: SettingsFile = None,
+    assignments: Set = None,
+    placement: PlacementFile = None,
+) -> None:
+    """Submit a pipeline to a Kubeflow server. Paths are those that its tasks see, on the shared volume."""
+    from focus_core.config import RunLayout, RunSettings
+    from pipelines.placement import read_placement
+    from pipelines.submit import Job, fetch_results, follow_run
+
+    job = Job(
+        pipeline=pipeline,
+        campaign_file=campaign,
+        flights_file=flights,
+        layout=RunLayout.below(out),
+        settings=read_settings(RunSettings, settings, assignments or []),
+    )
+    at = _server(server, namespace)
+    run_id = at.submit(pipeline, job.name(), job.arguments(), read_placement(placement))
+    typer.echo(run_id)
+    if follow or fetch:
+        follow_run(at, run_id, functools.partial(typer.echo, err=True))
+    if fetch:
+        for path in fetch_results(job, Path(fetch)):
+            typer.echo(path, err=True)
+
+
+@app.command()
+def watch(
+    folder: Annotated[str, typer.Argument(help="Where flights arrive; every campaign.yaml below it is one.")],
+    out: Out,
+    server: ServerAddress = None,
+    namespace: Namespace = None,
+    once: Annotated[bool, typer.Option("--once", help="Look once and end, as a recurring run does.")] = False,
+    every: Annotated[float, typer.Option("--every", min=1.0, help="Seconds between two looks.")] = 60.0,
+    settle: Annotated[
+        float, typer.Option("--settle", min=0.0, help="Seconds for which no file of a flight may have changed.")
+    ] = 120.0,
+    marker: Annotated[
+        str | None, typer.Option("--marker", help="File that the uploader leaves last; then nothing is waited for.")
+    ] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try flights that failed once more.")] = False,
+    ledger: Annotated[
+        str | None,
+        typer.Option("--ledger", envvar="FOCUS_LEDGER", help="Database URL; without it MLflow's own database."),
+    ] = None,
+    tracking: Tracking = None,
+    settings: SettingsFile = None,
+    assignments: Set = None,
+    placement: PlacementFile = None,
+) -> None:
+    """Start the campaign pipeline for each new flight, once: at a Kubeflow server, or on this machine without one."""
+    from focus_core.config import RunLayout, RunSettings
+    from pipelines.placement import read_placement
+    from pipelines.watch import AtServer, Here, look, serve
+
+    logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
+    layout, chosen = RunLayout.below(out), read_settings(RunSettings, settings, assignments or [])
+    layout.make()
+    os.environ["MLFLOW_TRACKING_URI"] = tracking or os.environ.get("MLFLOW_TRACKING_URI") or layout.tracking
+    place = read_placement(placement)
+    runner = AtServer(_server(server, namespace), layout, chosen, place) if server else Here(layout, chosen)
+    book = _ledger(ledger)
+    step = functools.partial(look, Path(folder), book, runner, settle_s=settle, marker=marker, failed_too=retry_failed)
+    serve(step, every_s=None if once else every)
+
+
+def _server(address: str | None, namespace: str | None) -> Server:
+    from pipelines.server import Server
+
+    if not address:
+        raise SettingsError("no Kubeflow server is named: give --server URL or set FOCUS_KUBEFLOW")
+    return Server(address, namespace=namespace, token=os.environ.get("FOCUS_KUBEFLOW_TOKEN"))
+
+
+def _ledger(url: str | None) -> Ledger:
+    from pipelines.ledger import Ledger
+
+    place = url or os.environ["MLFLOW_TRACKING_URI"]
+    if place.startswith("http"):
+        raise SettingsError(
+            "MLflow is reached through a server, whose database is not open to the watcher: give --ledger URL or set "
+            "FOCUS_LEDGER, e.g. to the same PostgreSQL"
+        )
+    return Ledger(place)
 
 
 if __name__ == "__main__":

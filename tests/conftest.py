@@ -1,8 +1,15 @@
 """Small models and planted tiles that several tests share."""
 
 import os
+import pwd
 import shutil
-from collections.abc import Callable
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -147,3 +154,50 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
         pytest.skip(f"no real data in {folder}; set FOCUS_DATA")
     monkeypatch.setenv("FOCUS_DATA", str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A PostgreSQL of this session's own on a free port; its URL without a database."""
+    if shutil.which("initdb") is None or shutil.which("postgres") is None:
+        pytest.skip("no PostgreSQL on the path: apt-get install postgresql")
+    owner = {}
+    folder = tmp_path_factory.mktemp("postgres")
+    if os.geteuid() == 0:  # PostgreSQL does not run as root
+        try:
+            account = pwd.getpwnam("postgres")
+        except KeyError:
+            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+        owner = {"user": account.pw_uid, "group": account.pw_gid}
+        folder = Path(tempfile.mkdtemp(prefix="focus-postgres-"))  # pytest's own folders are closed to others
+        os.chown(folder, account.pw_uid, account.pw_gid)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    data = folder / "data"
+    subprocess.run(["initdb", "-D", data, "-U", "focus", "-A", "trust"], check=True, capture_output=True, **owner)
+    command = ["postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **owner)
+    ready = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    for _ in range(100):
+        if subprocess.run(ready, check=False).returncode == 0:
+            break
+        time.sleep(0.1)
+    yield f"postgresql+psycopg://focus@127.0.0.1:{port}"
+    process.send_signal(signal.SIGINT)
+    process.wait(30)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(postgres_server: str) -> Iterator[str]:
+    """URL of an empty PostgreSQL database."""
+    import psycopg
+
+    name = f"focus_{uuid.uuid4().hex}"
+    admin = f"{postgres_server.replace('+psycopg', '')}/postgres"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield f"{postgres_server}/{name}"
+    with psycopg.connect(admin, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

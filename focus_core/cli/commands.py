@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import time
 from typing import Annotated
 
@@ -57,6 +58,33 @@ def run(
     whole_run("focus run", chain, campaigns, out, tracking, settings, assignments, json_path)
 
 
+def season(
+    flights: Annotated[str, typer.Argument(metavar="FLIGHTS.txt", help="A campaign file on each line.")],
+    out: Out,
+    tracking: Tracking = None,
+    settings: SettingsFile = None,
+    assignments: Set = None,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Explain every flight of a list with the champion; a bad flight costs that flight alone.
+
+    DIR/season.json says of each flight how it went. Without --tracking and $MLFLOW_TRACKING_URI, MLflow keeps
+    DIR/mlflow.db.
+    """
+    from focus_core.config import RunLayout, SeasonSettings
+    from focus_core.steps.season import season as explain_season
+
+    chosen = read_settings(SeasonSettings, settings, assignments or [])
+    layout = RunLayout.below(out)
+    layout.make()
+    os.environ["MLFLOW_TRACKING_URI"] = tracking or os.environ.get("MLFLOW_TRACKING_URI") or layout.tracking
+    started = time.perf_counter()
+    metrics = explain_season(flights, layout.season, settings=chosen)
+    title = f"focus season: {time.perf_counter() - started:.1f} s; each flight in {layout.season}"
+    emit(title, {name: [value] for name, value in metrics.items()}, json_path)
+
+
 def rollback(
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
     model: ModelName = "focus",
@@ -96,4 +124,4 @@ def audit(
     print_table(f"focus audit: {model}", columns, rows)
 
 
-VERBS = (simulate, run, export, rollback, audit)
+VERBS = (simulate, run, season, export, rollback, audit)

@@ -8,7 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
-from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
+from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, SeasonSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
     AggregateSettings,
@@ -18,15 +18,16 @@ from focus_core.config.settings import (
     ExportSettings,
     Fold,
     IngestSettings,
+    NotifySettings,
     PretrainSettings,
     PromoteSettings,
     ReportSettings,
     Settings,
-    SimulateSettings,
     TileSettings,
     TrainSettings,
     from_mapping,
 )
+from focus_core.config.simulation import SimulateSettings
 
 __all__ = [
     "AGRONOMIC_NM",
@@ -42,6 +43,7 @@ __all__ = [
     "ExportSettings",
     "Fold",
     "IngestSettings",
+    "NotifySettings",
     "PretrainSettings",
     "PromoteSettings",
     "RasterPlots",
@@ -49,6 +51,7 @@ __all__ = [
     "ReportSettings",
     "RunLayout",
     "RunSettings",
+    "SeasonSettings",
     "Settings",
     "SimulateSettings",
     "TileSettings",

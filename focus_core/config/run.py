@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from focus_core.config.campaign import CampaignFile
 from focus_core.config.settings import (
@@ -27,7 +27,16 @@ from focus_core.config.settings import (
 )
 from focus_core.errors import TargetError
 
-_TAKEN = ("models", "importance.zarr", "mlflow.db", "mlflow-artifacts", "kubeflow", "summary.json")
+_TAKEN = (
+    "models",
+    "importance.zarr",
+    "mlflow.db",
+    "mlflow-artifacts",
+    "kubeflow",
+    "summary.json",
+    "season.json",
+    "status",
+)
 
 
 class RunSettings(Settings):
@@ -56,6 +65,13 @@ class RunSettings(Settings):
     def champion(self) -> str:
         """URI of the model that explains the campaigns."""
         return f"models:/{self.train.model_name}@champion"
+
+
+class SeasonSettings(RunSettings):
+    """Settings of ``season``: those of the steps, and what it may cost."""
+
+    may_fail: int = Field(default=0, ge=0)
+    """Flights that may fail without failing the season."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +154,11 @@ class RunLayout:
     def summary(self) -> str:
         """Metrics and seconds of every step."""
         return str(self.out / "summary.json")
+
+    @property
+    def season(self) -> str:
+        """Status of each flight of a season."""
+        return str(self.out / "season.json")
 
     @property
     def tracking(self) -> str:

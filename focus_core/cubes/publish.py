@@ -19,7 +19,7 @@ from typing import Any, TextIO
 
 from focus_core import __version__
 from focus_core.config import Settings
-from focus_core.errors import MissingInputError, TargetError
+from focus_core.errors import BusyError, MissingInputError, TargetError
 
 Metrics = dict[str, float]
 """What every step returns: flat names, finite numbers."""
@@ -173,7 +173,7 @@ def _locked(target: Path, lock: Path) -> TextIO:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.close()
-            raise TargetError(f"'{target}' is being written by another process; wait for it") from error
+            raise BusyError(f"'{target}' is being written by another process; wait for it") from error
         if _is_at(handle, lock):
             return handle
         handle.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,19 +19,26 @@ from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
 from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store, write_store
-from focus_core.errors import MissingInputError, StoreError, TargetError
+from focus_core.errors import BusyError, MissingInputError, StoreError
+from focus_core.steps._status import recorded
+
+logger = logging.getLogger(__name__)
 
 _CHUNK_PLOTS = 512
+_WAIT_SECONDS = 900.0
+_POLL_SECONDS = 2.0
 _DATE = {"units": "days since 1970-01-01", "dtype": "int64"}
 
 
+@recorded("explanation_uri")
 def aggregate(
     campaign_file: str, cube_uri: str, explanation_uri: str, importance_uri: str, *, settings: AggregateSettings
 ) -> Metrics:
     """Average windows and pixels of each plot and publish them in ``importance.zarr``, beside the flights there.
 
     The other flights' numbers are carried over bit by bit; an earlier version of this flight is replaced. The same
-    flight with the same inputs and settings is not computed again.
+    flight with the same inputs and settings is not computed again. Another flight that is being merged at the same
+    time is waited for.
 
     Parameters
     ----------
@@ -59,8 +68,22 @@ def aggregate(
     MissingInputError
         If an input does not exist.
     TargetError
-        If the store cannot be written, or another writer changed it meanwhile.
+        If the store cannot be written, or others write to it for a quarter of an hour.
     """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while True:
+        try:
+            return _merged(campaign_file, cube_uri, explanation_uri, importance_uri, settings)
+        except BusyError as error:
+            if time.monotonic() > deadline:
+                raise
+            logger.info("%s", error)
+            time.sleep(_POLL_SECONDS)
+
+
+def _merged(
+    campaign_file: str, cube_uri: str, explanation_uri: str, importance_uri: str, settings: AggregateSettings
+) -> Metrics:
     file = CampaignFile(campaign_file)
     name = file.campaign.campaign
     explanation = open_store(explanation_uri, EXPLANATION)
@@ -79,7 +102,7 @@ def aggregate(
         existing = None
         if before["digest"]:
             if digest(importance_uri) != before["digest"]:
-                raise TargetError(f"'{importance_uri}' was changed by another writer meanwhile; run aggregate again")
+                raise BusyError(f"'{importance_uri}' was changed by another writer meanwhile; run aggregate again")
             existing = open_store(importance_uri, IMPORTANCE)
         with dask_client(settings.dask_scheduler):
             plots = read_plots(file)

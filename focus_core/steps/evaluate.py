@@ -18,10 +18,12 @@ from focus_core.errors import StoreError
 from focus_core.evaluation import cost, score_fold, swap_check
 from focus_core.explanation import explain_tiles, load_focus
 from focus_core.model import Focus
+from focus_core.steps._status import recorded
 
 _COST_TILES = 8
 
 
+@recorded("evaluation_uri")
 def evaluate(
     tiles_uri: str, model_uri: str, reference_uri: str, evaluation_uri: str, *, settings: EvaluateSettings
 ) -> Metrics:

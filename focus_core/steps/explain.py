@@ -9,8 +9,10 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import open_store
 from focus_core.explanation import load_focus, write_explanation
+from focus_core.steps._status import recorded
 
 
+@recorded("explanation_uri")
 def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: ExplainSettings) -> Metrics:
     """Explain every tile in one frozen forward pass each, and write ``explanation.zarr``.
 

@@ -24,11 +24,13 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.readers import open_layer
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
 from focus_core.cubes.store import quantised, write_store
+from focus_core.steps._status import recorded
 
 _LOGGER = logging.getLogger(__name__)
 _STEPS = 32_000
 
 
+@recorded("cube_uri")
 def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: IngestSettings) -> Metrics:
     """Calibrate a campaign's raw cubes onto one grid, find their bad bands, and publish what experts know beside them.
 

@@ -18,6 +18,7 @@ from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import SettingsError
 from focus_core.model import CHANNELS, published_vit, save_backbone, sha256_of
+from focus_core.steps._status import recorded
 from focus_core.training import backbone_arguments, pretrain_backbone
 
 logger = logging.getLogger(__name__)
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 _HELD_OUT = ("validation", "gate", "test")
 
 
+@recorded("backbone_uri")
 def pretrain(tiles_uri: str, backbone_uri: str, *, settings: PretrainSettings) -> Metrics:
     """Train the project's small ViT without labels, or take a published ViT, and write it as a backbone folder.
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from focus_core import tracking
 from focus_core.config import PromoteSettings
 from focus_core.cubes.publish import Metrics
+from focus_core.steps._status import recorded
 
 
+@recorded("model_uri")
 def promote(model_uri: str, *, settings: PromoteSettings) -> Metrics:
     """Make a model the champion if its metrics on gate plots pass every threshold.
 

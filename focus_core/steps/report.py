@@ -11,8 +11,10 @@ from focus_core.cubes.schema import CUBE, IMPORTANCE, REFERENCE
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError, TargetError
 from focus_core.report import Sources, render_page
+from focus_core.steps._status import recorded
 
 
+@recorded("report_path")
 def report(
     campaign_file: str,
     cube_uri: str,

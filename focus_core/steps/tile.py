@@ -24,10 +24,12 @@ from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
 from focus_core.errors import StoreError
+from focus_core.steps._status import recorded
 
 _LOGGER = logging.getLogger(__name__)
 
 
+@recorded("tiles_uri")
 def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSettings) -> Metrics:
     """Cut a cube into windows, each assigned to one plot, and split them by trial block.
 

@@ -28,11 +28,13 @@ from focus_core.model import (
     save_model,
     sha256_of,
 )
+from focus_core.steps._status import recorded
 from focus_core.training import Labelled, fit
 
 logger = logging.getLogger(__name__)
 
 
+@recorded("model_uri")
 def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainSettings) -> Metrics:
     """Train prompts, sink and read-out, log the run and register the model.
 

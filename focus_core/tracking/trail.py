@@ -134,7 +134,7 @@ def read(name: str) -> list[tuple[str, AuditRecord]]:
             token = page.token
             if not token:
                 break
-    runs.sort(key=lambda item: item[1].sequence)
+    runs = _once(runs)
     previous = ""
     for position, (run_id, record) in enumerate(runs, start=1):
         if record.sequence != position or record.previous != previous:
@@ -144,6 +144,18 @@ def read(name: str) -> list[tuple[str, AuditRecord]]:
             )
         previous = record.digest()
     return runs
+
+
+def _once(runs: Sequence[tuple[str, AuditRecord]]) -> list[tuple[str, AuditRecord]]:
+    """Return the records in their order, each once.
+
+    Where a connection breaks after the server has written a record, MLflow's client sends it again: two runs with one
+    content, of which one is closed later.
+    """
+    found: dict[str, tuple[str, AuditRecord]] = {}
+    for run_id, record in sorted(runs, key=lambda item: (item[1].sequence, item[1].state == "pending")):
+        found.setdefault(record.content(), (run_id, record))
+    return list(found.values())
 
 
 def append(

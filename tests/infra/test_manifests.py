@@ -1,0 +1,302 @@
+"""Every manifest is valid, agrees with the others and with the code; nothing is asked of a cluster.
+
+Base and overlays are put together by kustomize itself: `kubectl` or `kustomize` from the path, without which these
+tests are skipped.
+"""
+
+import copy
+import re
+import shutil
+import subprocess
+from collections import defaultdict
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from components.images import PYTHON_IMAGE
+from pipelines.placement import LABELS, VERBS, read_placement
+
+INFRA = Path(__file__).parents[2] / "infra"
+KUSTOMIZATIONS = ("base", "overlays/development", "overlays/production")
+KUBERNETES = "1.32"
+RESTRICTED = {"allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+SECRETS = {
+    # What infra/README.md has the engineer make, by key.
+    "focus-postgres": {"mlflow-uri", "ledger-uri", "password"},
+    "focus-mlflow-server": {"admin-password", "flask-key", "basic_auth.ini"},
+    "focus-mlflow-client": {"username", "password"},
+    "focus-s3": {"access-key", "secret-key"},
+    "focus-notify": {"webhook", "smtp"},
+    "focus-kubeflow": {"token"},
+    "focus-registry": {".dockerconfigjson"},
+}
+
+each = pytest.mark.parametrize("name", KUSTOMIZATIONS)
+
+
+@cache
+def manifests(name):
+    """Manifests of a kustomization, put together."""
+    tool = ["kubectl", "kustomize"] if shutil.which("kubectl") else ["kustomize", "build"]
+    if shutil.which(tool[0]) is None:
+        pytest.skip("neither kubectl nor kustomize is on the path")
+    done = subprocess.run([*tool, str(INFRA / name)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def of_kind(name, *kinds):
+    return [item for item in manifests(name) if item["kind"] in kinds]
+
+
+def named(item):
+    return item["metadata"]["name"]
+
+
+def pods(name):
+    """Labels and spec of each pod, by the name of what makes it; the operator labels those of a Dask cluster."""
+    found = {}
+    for item in of_kind(name, "Deployment", "StatefulSet"):
+        template = item["spec"]["template"]
+        found[named(item)] = template["metadata"]["labels"], template["spec"]
+    for item in of_kind(name, "CronJob"):
+        template = item["spec"]["jobTemplate"]["spec"]["template"]
+        found[named(item)] = template["metadata"]["labels"], template["spec"]
+    for item in of_kind(name, "DaskCluster"):
+        for part in ("scheduler", "worker"):
+            labels = {"dask.org/cluster-name": named(item), "dask.org/component": part}
+            found[f"{named(item)}-{part}"] = labels, item["spec"][part]["spec"]
+    return found
+
+
+def references(spec, kind, name_key):
+    """Names of secrets or config maps that a pod takes from, with the keys."""
+    found = defaultdict(set)
+    for container in spec["containers"]:
+        for variable in container.get("env", ()):
+            source = variable.get("valueFrom", {}).get(f"{kind}KeyRef")
+            if source:
+                found[source["name"]].add(source["key"])
+    for volume in spec.get("volumes", ()):
+        if kind in volume:
+            found[volume[kind][name_key]] |= {item["key"] for item in volume[kind].get("items", ())}
+    return found
+
+
+def of_dask_as_kubernetes(item):
+    """What a DaskCluster holds of Kubernetes' own objects: pods for its parts and the scheduler's service."""
+    meta = {"name": "part"}
+    for part in ("scheduler", "worker"):
+        yield {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": item["spec"][part]["spec"]}
+    yield {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": item["spec"]["scheduler"]["service"]}
+
+
+@each
+def test_each_manifest_is_valid(name):
+    """Of the DaskCluster, whose schema only the operator holds, the fields used here and what they hold is checked."""
+    for item in manifests(name):
+        if item["kind"] == "DaskCluster":
+            assert item["apiVersion"] == "kubernetes.dask.org/v1"
+            assert set(item["spec"]) == {"idleTimeout", "scheduler", "worker"}
+            assert set(item["spec"]["scheduler"]) == {"spec", "service"}
+            assert set(item["spec"]["worker"]) == {"replicas", "spec"}
+            assert isinstance(item["spec"]["worker"]["replicas"], int)
+            for part in of_dask_as_kubernetes(item):
+                kubernetes_validate.validate(part, KUBERNETES, strict=True)
+        else:
+            kubernetes_validate.validate(item, KUBERNETES, strict=True)
+
+
+def test_a_wrong_manifest_would_be_found():
+    spoiled = copy.deepcopy(of_kind("base", "Deployment")[0])
+    spoiled["spec"]["template"]["spec"]["containers"][0]["readinesProbe"] = {}
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(spoiled, KUBERNETES, strict=True)
+
+
+@each
+def test_all_lies_in_one_namespace_under_names_of_its_own(name):
+    items = manifests(name)
+    assert {item["metadata"]["namespace"] for item in items} == {"focus"}
+    assert {item["metadata"]["labels"]["app.kubernetes.io/part-of"] for item in items} == {"focus"}
+    keys = [(item["kind"], named(item)) for item in items]
+    assert len(keys) == len(set(keys))
+
+
+@each
+def test_each_pod_is_restricted_and_bounded(name):
+    for pod, (_, spec) in pods(name).items():
+        assert spec["automountServiceAccountToken"] is False, pod
+        assert spec["securityContext"]["runAsNonRoot"] is True, pod
+        assert spec["securityContext"]["runAsUser"] > 0, pod
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, pod
+        for container in spec["containers"]:
+            assert container["securityContext"] == RESTRICTED, pod
+            assert {"cpu", "memory"} == set(container["resources"]["requests"]) == set(container["resources"]["limits"])
+            mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+            assert mounted["tmp"] == "/tmp", pod
+            assert set(mounted) <= {volume["name"] for volume in spec["volumes"]} | {"data"}, pod
+
+
+@each
+def test_what_stays_up_is_probed_and_what_runs_once_is_bounded_in_time(name):
+    for item in of_kind(name, "Deployment", "StatefulSet"):
+        (container,) = item["spec"]["template"]["spec"]["containers"]
+        ports = {port["name"] for port in container["ports"]}
+        for probe in ("readinessProbe", "livenessProbe"):
+            assert container[probe].get("httpGet", {"port": next(iter(ports))})["port"] in ports
+    for item in of_kind(name, "CronJob"):
+        assert item["spec"]["concurrencyPolicy"] == "Forbid"
+        assert item["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
+
+
+@each
+def test_accounts_claims_config_maps_and_secrets_that_are_used_exist(name):
+    accounts = {named(item) for item in of_kind(name, "ServiceAccount")}
+    claims = {named(item) for item in of_kind(name, "PersistentVolumeClaim")}
+    maps = {named(item): set(item["data"]) for item in of_kind(name, "ConfigMap")}
+    used_accounts = set()
+    for pod, (_, spec) in pods(name).items():
+        used_accounts.add(spec["serviceAccountName"])
+        for volume in spec.get("volumes", ()):
+            if "persistentVolumeClaim" in volume:
+                assert volume["persistentVolumeClaim"]["claimName"] in claims, pod
+        for config, keys in references(spec, "configMap", "name").items():
+            assert keys <= maps[config], pod
+        for secret, keys in references(spec, "secret", "secretName").items():
+            assert keys <= SECRETS[secret], pod
+    assert used_accounts == accounts
+    assert of_kind(name, "Secret") == []  # secrets are references
+
+
+@each
+def test_services_and_policies_select_pods_that_exist_on_ports_that_they_open(name):
+    labels = {pod: found for pod, (found, _) in pods(name).items()}
+    tasks = {f"task {verb}": {**LABELS, "focus/task": verb} for verb in VERBS}
+    ports = {pod: {p["containerPort"] for c in spec["containers"] for p in c.get("ports", ())} for pod, (_, spec) in pods(name).items()}  # fmt: skip  # noqa: E501
+
+    def selected(selector, among):
+        return [pod for pod, own in among.items() if selector.items() <= own.items()]
+
+    services = [(item["spec"]["selector"], item["spec"]["ports"]) for item in of_kind(name, "Service")]
+    for item in of_kind(name, "DaskCluster"):
+        service = item["spec"]["scheduler"]["service"]
+        services.append((service["selector"], service["ports"]))
+    for selector, wanted in services:
+        (pod,) = selected(selector, labels)
+        spec = pods(name)[pod][1]
+        names = {port["name"] for container in spec["containers"] for port in container["ports"]}
+        assert {port["targetPort"] for port in wanted} <= names
+    for item in of_kind(name, "NetworkPolicy"):
+        chosen = selected(item["spec"]["podSelector"]["matchLabels"], labels | tasks)
+        assert chosen, named(item)
+        for rule in item["spec"].get("ingress", ()):
+            opened = {port["port"] for port in rule.get("ports", ())}
+            assert opened <= set().union(*(ports[pod] for pod in chosen)), named(item)
+            for peer in rule["from"]:
+                if "podSelector" in peer:
+                    assert selected(peer["podSelector"]["matchLabels"], labels | tasks), named(item)
+        for rule in item["spec"].get("egress", ()):
+            for peer in rule.get("to", ()):
+                if "podSelector" in peer:
+                    reached = selected(peer["podSelector"]["matchLabels"], labels | tasks)
+                    assert reached, named(item)
+                    asked = {port["port"] for port in rule.get("ports", ())}
+                    assert asked <= set().union(*(ports.get(pod, set()) for pod in reached)), named(item)
+
+
+@each
+def test_no_pod_is_left_without_a_policy_in_both_directions(name):
+    chosen = defaultdict(set)
+    for item in of_kind(name, "NetworkPolicy"):
+        for pod, (labels, _) in pods(name).items():
+            if item["spec"]["podSelector"]["matchLabels"].items() <= labels.items():
+                chosen[pod] |= set(item["spec"]["policyTypes"])
+    assert dict(chosen) == {pod: {"Ingress", "Egress"} for pod in pods(name)}
+
+
+@each
+def test_images_are_those_that_are_built_here_at_the_projects_version(name):
+    images = {container["image"] for _, spec in pods(name).values() for container in spec["containers"]}
+    short = {image.rsplit("/", 1)[-1] for image in images}
+    built = {f"focus-{path.stem}" for path in (INFRA / "images").glob("*.Containerfile")}
+    if name == "base":
+        assert short == built
+        return
+    own = {image for image in short if image.startswith("focus-")}
+    assert own == {f"{image}:{version('focus-core')}" for image in built}
+    assert PYTHON_IMAGE in own
+    assert all(":" in image and not image.endswith(":latest") for image in short)
+
+
+@each
+def test_the_placement_names_the_volume_secrets_and_service_of_the_manifests(name):
+    (config,) = [item for item in of_kind(name, "ConfigMap") if named(item).startswith("focus-placement")]
+    path = INFRA / name / "placement.yaml"
+    assert config["data"]["placement.yaml"] == path.read_text(encoding="utf-8")
+    placement = read_placement(str(path))
+    assert placement.volume in {named(item) for item in of_kind(name, "PersistentVolumeClaim")}
+    secrets = placement.secrets | placement.tasks["notify"].secrets
+    assert {"FOCUS_WEBHOOK", "FOCUS_SMTP"} <= {variable for keys in secrets.values() for variable in keys.values()}
+    for secret, keys in secrets.items():
+        assert set(keys) <= SECRETS[secret]
+    assert set(placement.pull_secrets) <= set(SECRETS)
+    (service,) = [item for item in of_kind(name, "Service") if named(item) == "mlflow"]
+    address = f"http://mlflow:{service['spec']['ports'][0]['port']}"
+    assert placement.environment["MLFLOW_TRACKING_URI"] == address
+    (watch,) = pods(name)["focus-watch"][1]["containers"]
+    told = {item["name"]: item.get("value") for item in watch["env"]}
+    assert told["MLFLOW_TRACKING_URI"] == address
+    assert {mount["mountPath"] for mount in watch["volumeMounts"]} >= {placement.mount}
+
+
+def test_the_watchers_command_and_variables_are_those_that_the_code_reads():
+    from typer.main import get_command
+
+    from pipelines.__main__ import app
+
+    (watch,) = pods("base")["focus-watch"][1]["containers"]
+    parameters = get_command(app).commands["watch"].params
+    options = {option for parameter in parameters for option in parameter.opts}
+    assert {argument.partition("=")[0] for argument in watch["args"]} <= options
+    sources = "".join(path.read_text(encoding="utf-8") for path in (INFRA.parent / "pipelines").glob("*.py"))
+    assert all(f'"{item["name"]}"' in sources for item in watch["env"])
+
+
+def test_the_server_is_started_with_options_that_it_has():
+    done = subprocess.run(
+        [shutil.which("mlflow", path=str(Path(shutil.sys.executable).parent)), "server", "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    (server,) = pods("base")["mlflow"][1]["containers"]
+    known = set(re.findall(r"--[a-z-]+", done.stdout))
+    assert {argument.partition("=")[0] for argument in server["args"]} <= known
+
+
+@pytest.mark.parametrize("path", sorted((INFRA / "images").glob("*.Containerfile")), ids=lambda path: path.stem)
+def test_an_image_is_pinned_without_root_and_installs_only_what_is_hashed(path):
+    text = path.read_text(encoding="utf-8")
+    assert f"focus-{path.stem}:{version('focus-core')}" in text
+    assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) == {"${BASE}"}
+    assert re.search(r"^ARG BASE=python:3\.11-slim$", text, flags=re.MULTILINE)
+    assert re.search(r"^USER [1-9]\d*$", text, flags=re.MULTILINE)
+    installs = re.findall(r"pip install ([^\n\\]*)", text)
+    assert installs
+    for line in installs:
+        hashed, itself, cpu_build = "--require-hashes" in line, line.strip() == "--no-deps --no-build-isolation .", "--index-url" in line  # fmt: skip  # noqa: E501
+        assert hashed or itself or cpu_build, line
+    copied = set(re.findall(r"^COPY (?!--from)(\S+)/? ", text, flags=re.MULTILINE))
+    ignored = (INFRA.parent / ".dockerignore").read_text(encoding="utf-8").split()
+    assert all(any(name.startswith(kept[1:]) for kept in ignored if kept.startswith("!")) for name in copied)
+
+
+def test_the_readme_makes_every_secret_key():
+    text = (INFRA / "README.md").read_text(encoding="utf-8")
+    for secret, keys in SECRETS.items():
+        assert secret in text
+        assert [key for key in keys - {".dockerconfigjson"} if key not in text] == []
