@@ -1,6 +1,6 @@
 """What a user may set: the campaign file, the wavelength groups and the settings of each step."""
 
-from focus_core.config.campaign import Campaign, CampaignFile, RasterPlots, RawCube, VectorPlots
+from focus_core.config.campaign import Campaign, CampaignFile, RasterPlots, VectorPlots
 from focus_core.config.groups import (
     AGRONOMIC_NM,
     OUTSIDE,
@@ -8,6 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
+from focus_core.config.raw import LinearWavelengths, RawCube
 from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
@@ -40,6 +41,7 @@ __all__ = [
     "ExplainSettings",
     "Fold",
     "IngestSettings",
+    "LinearWavelengths",
     "PretrainSettings",
     "PromoteSettings",
     "RasterPlots",

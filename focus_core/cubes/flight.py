@@ -129,6 +129,11 @@ def campaign_crs(file: CampaignFile) -> Any:
 def _open_source(file: CampaignFile, index: int, entry: CubeEntry) -> Source:
     campaign, where = file.campaign, ("cubes", index)
     cube = open_raw(file.resolve((*where, "image"), entry.image), variable=entry.variable)
+    if cube.quantity not in (None, campaign.quantity):
+        raise file.error(
+            ("quantity",),
+            f"is {campaign.quantity}, but {cube.path.name} holds {cube.quantity}; write what the file holds",
+        )
     wavelengths = decide_wavelengths(cube, entry.wavelengths)
     grid = _grid(file, index, entry, cube)
     if entry.white is None or entry.dark is None:
@@ -139,7 +144,14 @@ def _open_source(file: CampaignFile, index: int, entry: CubeEntry) -> Source:
         open_raw(file.resolve((*where, key), text), variable=entry.variable)
         for key, text in (("white", entry.white), ("dark", entry.dark))
     )
-    calibration = with_references(cube, white, dark, wavelengths.order, panel_reflectance=entry.panel_reflectance)
+    calibration = with_references(
+        cube,
+        white,
+        dark,
+        wavelengths.order,
+        panel_reflectance=entry.panel_reflectance,
+        background=entry.background,
+    )
     return Source(cube, (white, dark), grid, wavelengths, calibration)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.config.campaign import LinearWavelengths
+from focus_core.config import LinearWavelengths
 from focus_core.cubes.readers import OpenedCube
 from focus_core.errors import CubeError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     metrics = publish(
         cube_uri,
         step="ingest",
-        inputs={"campaign": campaign_digest, **{str(path): digest(path) for path in flight.files}},
+        inputs={"campaign": campaign_digest, **{str(path): _content(path) for path in flight.files}},
         settings=settings,
         write=lambda folder: _write_cube(folder, file, flight, settings),
     )
@@ -85,6 +86,17 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
         write=lambda folder: _write_reference(folder, file, flight, masks),
     )
     return {**metrics, **found}
+
+
+def _content(path: Path) -> str:
+    """Return the digest of a raw file, or of all files of a raw store."""
+    if path.is_file():
+        return digest(path)
+    total = hashlib.sha256()
+    for part in sorted(path.rglob("*")):
+        if part.is_file():
+            total.update(f"{part.relative_to(path).as_posix()}\0{digest(part)}\0".encode())
+    return total.hexdigest()
 
 
 def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: IngestSettings) -> Metrics:

@@ -16,14 +16,13 @@ import numpy as np
 import scipy.io
 
 from focus_core.cubes.readers.protocol import READ_PX, OpenedCube
+from focus_core.cubes.readers.view import refuse_inflation
 from focus_core.errors import CubeError
 
 _NUMERIC = {
     "double": 8, "single": 4, "logical": 1,
     "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
 }  # fmt: skip
-# Deflate cannot shrink below about 1/1032, so a file that promises more is broken or hostile.
-_LARGEST_INFLATION = 1100
 
 
 def open_matlab(path: Path, variable: str | None = None) -> OpenedCube:
@@ -56,8 +55,8 @@ def read_matlab(path: Path, variable: str | None, *, dims: int) -> Any:
                 if len(shape) == dims and kind in _NUMERIC and math.prod(shape) > 0
             }
             sizes = {name: _NUMERIC[kind] for name, _, kind in scipy.io.whosmat(path) if kind in _NUMERIC}
-            name = _choose(path, variable, found, dims)
-            _refuse_inflation(path, name, found[name], sizes[name])
+            name = choose_array(path, variable, found, dims)
+            refuse_inflation(path, name, math.prod(found[name]) * sizes[name], path.stat().st_size)
             values = np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
     except CubeError:
         raise
@@ -68,12 +67,14 @@ def read_matlab(path: Path, variable: str | None, *, dims: int) -> Any:
     return values
 
 
-def _refuse_inflation(path: Path, name: str, shape: tuple[int, ...], itemsize: int) -> None:
-    if math.prod(shape) * itemsize > _LARGEST_INFLATION * path.stat().st_size:
-        raise CubeError(f"{path}: '{name}' {shape} cannot fit in a file of this size; copy it again")
+def choose_array(path: Path, variable: str | None, found: dict[str, Any], dims: int) -> str:
+    """Return the name of the array that is meant, among those found with their shapes.
 
-
-def _choose(path: Path, variable: str | None, found: dict[str, Any], dims: int) -> str:
+    Raises
+    ------
+    CubeError
+        If the named one is not there, or none is named and there is not exactly one.
+    """
     listed = ", ".join(f"{name} {shape}" for name, shape in sorted(found.items())) or "none"
     if variable is not None and variable not in found:
         raise CubeError(f"{path}: no numeric array '{variable}' of {dims} dimensions; found: {listed}")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_core.config.campaign import LinearWavelengths
+from focus_core.config import LinearWavelengths
 from focus_core.cubes.readers import OpenedCube
 from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError

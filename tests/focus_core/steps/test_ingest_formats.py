@@ -1,0 +1,77 @@
+"""Campaigns whose raw cubes are no ENVI files."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from PIL import Image
+
+from focus_core.config import IngestSettings
+from focus_core.cubes.publish import Metrics, record
+from focus_core.cubes.schema import CUBE
+from focus_core.cubes.store import open_store
+from focus_core.errors import CampaignError, MissingInputError
+from focus_core.steps.ingest import ingest
+from tests.focus_core.cubes.small_campaign import Field, make_field
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Field:
+    return make_field(tmp_path / "field")
+
+
+def run(campaign: Path, out: Path) -> Metrics:
+    return ingest(str(campaign), str(out / "cube.zarr"), str(out / "reference.zarr"), settings=IngestSettings())
+
+
+def test_a_cube_store_is_a_raw_cube_again(field: Field, tmp_path: Path) -> None:
+    run(field.campaign, field.folder)
+    field.write(cubes=[{"image": "cube.zarr"}])
+    run(field.campaign, tmp_path / "again")
+    first, again = (
+        xr.open_zarr(folder / "cube.zarr", consolidated=False, mask_and_scale=False)
+        for folder in (field.folder, tmp_path / "again")
+    )
+    xr.testing.assert_equal(first, again)
+    assert set(record(tmp_path / "again" / "cube.zarr")["inputs"]) == {"campaign", str(field.folder / "cube.zarr")}
+    with pytest.raises(CampaignError, match=r"yaml:\d+: quantity: is radiance, but cube.zarr holds reflectance"):
+        run(field.write(quantity="radiance").campaign, tmp_path / "out")
+    with pytest.raises(MissingInputError, match=r"cubes\.0\.image: no file .*reflectance"):
+        run(field.write(cubes=[{"image": "cube.zarr/reflectance/c"}]).campaign, tmp_path / "out")
+
+
+def test_a_change_in_a_raw_store_is_noticed(field: Field, tmp_path: Path) -> None:
+    run(field.campaign, field.folder)
+    field.write(cubes=[{"image": "cube.zarr"}])
+    first = run(field.campaign, tmp_path / "again")
+    store = field.folder / "cube.zarr"
+    cube = xr.open_zarr(store, consolidated=False).load()
+    cube["reflectance"][:, 0, 0] = np.nan
+    cube.to_zarr(store, mode="w", consolidated=False)
+    assert run(field.campaign, tmp_path / "again")["invalid_pixels"] == first["invalid_pixels"] + 1
+
+
+def test_a_leaf_of_many_pages_on_a_ground_of_zeros(field: Field, tmp_path: Path) -> None:
+    """HyperLeaf2024's layout: pages of uint16, zero beside the leaf, wavelengths in the campaign file only."""
+    counts = (field.reflectance * 60_000).round().astype(np.uint16)
+    counts[:, :, :10] = 0
+    counts[3, 20, 30] = 0
+    pages = [Image.fromarray(page) for page in counts]
+    pages[0].save(field.folder / "00001.tiff", save_all=True, append_images=pages[1:])
+    leaf: dict[str, Any] = {
+        "image": "00001.tiff",
+        "scale": 1 / 60_000,
+        "wavelengths": {"first_nm": 400, "last_nm": 1000},
+        "background": 0,
+    }
+    field.write(cubes=[leaf], crs=None, masks=None, plots={"file": "plots.geojson"})
+    metrics = run(field.campaign, tmp_path)
+    cube = open_store(tmp_path / "cube.zarr", CUBE)
+    found = cube["reflectance"].to_numpy()
+    assert np.isnan(found[:, :, :10]).all()
+    np.testing.assert_allclose(found[:, :, 10:], counts[:, :, 10:] / 60_000, atol=0.51e-4)
+    assert metrics["invalid_pixels"] == 10 * found.shape[1]
+    assert cube["wavelength"].to_numpy()[[0, -1]].tolist() == [400, 1000]
+    assert cube.attrs["sources"][0]["wavelengths"] == "nm in the campaign file"
