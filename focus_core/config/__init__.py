@@ -8,7 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
-from focus_core.config.raw import LinearWavelengths, RawCube
+from focus_core.config.raw import LinearWavelengths, RawCube, RawFile
 from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
@@ -46,6 +46,7 @@ __all__ = [
     "PromoteSettings",
     "RasterPlots",
     "RawCube",
+    "RawFile",
     "ReportSettings",
     "RunLayout",
     "RunSettings",

@@ -15,7 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from focus_core.config.groups import WavelengthGroups, parse_groups
-from focus_core.config.raw import RawCube
+from focus_core.config.raw import RawCube, RawFile, ResampleTo
 from focus_core.config.settings import FOLDS, Fold, Settings
 from focus_core.config.source import YamlSource
 from focus_core.errors import CampaignError, FocusError, MissingInputError
@@ -129,6 +129,8 @@ class Campaign(Settings):
     """Expert ranges per class: the wavelengths at which physiology says the class shows, nm."""
     groups: str | dict[ClassName, RangeNm] = "agronomic"
     """Wavelength groups: ``agronomic``, ``uniform:<nm>``, or names with ``[low, high]`` in nm."""
+    resample_to: ResampleTo | None = None
+    """Bands on which the cube is wanted instead of the sensor's own, e.g. those that a model was trained on."""
     bad_ranges_nm: list[RangeNm] = Field(default_factory=list)
     """Ranges declared bad beside what the file and the quality checks find, nm."""
     null_ranges_nm: list[RangeNm] = Field(default_factory=list)
@@ -242,7 +244,9 @@ class CampaignFile:
         campaign = self.campaign
         named: list[tuple[tuple[int | str, ...], str | None]] = []
         for index, cube in enumerate(campaign.cubes):
-            named += [(("cubes", index, key), getattr(cube, key)) for key in ("image", "white", "dark")]
+            files: list[tuple[tuple[int | str, ...], RawFile]] = [(("cubes", index), cube)]
+            files += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
+            named += [((*where, key), getattr(raw, key)) for where, raw in files for key in ("image", "white", "dark")]
         if isinstance(campaign.plots, VectorPlots):
             named.append((("plots", "file"), campaign.plots.file))
         else:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from typing import Self
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import Field, model_validator
 
 from focus_core.config.settings import Settings
 
 
 class Grid(Settings):
-    """Where the pixels of a file lie, for files that do not say so themselves."""
+    """Where the pixels of a file lie, for files that do not say so themselves.
+
+    Units are those of the CRS; for another camera without a CRS, pixels of the first camera's image, rows downwards.
+    """
 
     x: float
-    """Easting of the upper left corner, units of the CRS."""
+    """Easting (or column) of the upper left corner."""
     y: float
-    """Northing of the upper left corner, units of the CRS."""
+    """Northing (or row) of the upper left corner."""
     pixel: float = Field(gt=0.0)
-    """Side of a pixel, units of the CRS."""
+    """Side of a pixel."""
 
 
 class LinearWavelengths(Settings):
@@ -29,7 +34,7 @@ class LinearWavelengths(Settings):
     """Centre of the last band, nm."""
 
 
-class RawCube(Settings):
+class RawFile(Settings):
     """One raw hyperspectral file with its references."""
 
     image: str
@@ -57,3 +62,52 @@ class RawCube(Settings):
             missing = "white" if self.white is None else "dark"
             raise ValueError(f"has one reference only; add '{missing}', calibration needs both")
         return self
+
+
+class RawCube(RawFile):
+    """The files of all cameras that saw the same ground at once; mostly one."""
+
+    other_cameras: list[RawFile] = Field(default_factory=list)
+    """Files of further cameras, e.g. for SWIR; their bands join those of the first, on its grid."""
+
+
+class EvenBands(Settings):
+    """Evenly spaced bands."""
+
+    first_nm: float = Field(gt=0.0)
+    """Centre of the first band, nm."""
+    last_nm: float = Field(gt=0.0, le=20_000.0)
+    """Largest centre, nm."""
+    step_nm: float = Field(ge=0.1)
+    """Distance of the centres, nm."""
+
+
+class ResampleTo(Settings):
+    """Bands on which spectra are wanted, for example those of a model."""
+
+    wavelengths: list[float] | EvenBands
+    """Band centres, nm, increasing."""
+    fwhm_nm: float | list[float]
+    """Full width at half maximum of every band, or of each, nm."""
+
+    @model_validator(mode="after")
+    def _bands_increase(self) -> Self:
+        nm, fwhm = self.bands()
+        if len(nm) < 2 or not (np.isfinite(nm).all() and (np.diff(nm) > 0.0).all() and nm[0] > 0.0):
+            raise ValueError("'wavelengths' must name two bands or more in increasing order, nm")
+        if len(fwhm) != len(nm):
+            raise ValueError(f"'fwhm_nm' holds {len(fwhm)} numbers for {len(nm)} bands")
+        if not (np.isfinite(fwhm).all() and (fwhm > 0.0).all()):
+            raise ValueError("'fwhm_nm' must be positive")
+        return self
+
+    def bands(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return centres and full widths at half maximum ``(band,)``, nm."""
+        named = self.wavelengths
+        if isinstance(named, EvenBands):
+            count = max(int((named.last_nm - named.first_nm) / named.step_nm + 1e-6) + 1, 0)
+            nm = named.first_nm + named.step_nm * np.arange(count, dtype=np.float64)
+        else:
+            nm = np.array(named, dtype=np.float64)
+        widths = self.fwhm_nm if isinstance(self.fwhm_nm, list) else [self.fwhm_nm] * len(nm)
+        return nm, np.array(widths, dtype=np.float64)

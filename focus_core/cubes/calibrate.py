@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.config import Campaign
-from focus_core.config import RawCube as CubeEntry
+from focus_core.config import Campaign, RawFile
 from focus_core.cubes.readers import OpenedCube
 from focus_core.errors import CubeError
 
@@ -71,7 +70,7 @@ class Calibration:
 
 
 def without_references(
-    cube: OpenedCube, entry: CubeEntry, order: npt.NDArray[np.int64], campaign: Campaign
+    cube: OpenedCube, entry: RawFile, order: npt.NDArray[np.int64], campaign: Campaign
 ) -> Calibration:
     """Return the calibration of a file that already holds its quantity, up to a scale.
 

@@ -48,7 +48,8 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     -------
     Metrics
         ``bands``, ``good_bands``, ``bad_bands.*`` by reason, ``rows``, ``cols``, ``valid_share`` and
-        ``invalid_pixels`` of the cube, ``quantum`` of its stored numbers, ``reference_bands`` and ``mask_pixels``.
+        ``invalid_pixels`` of the cube, ``quantum`` of its stored numbers, ``group_leakage_max`` where the bands are
+        resampled, ``reference_bands`` and ``mask_pixels``.
 
     Raises
     ------
@@ -133,6 +134,7 @@ def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: Inge
         "valid_share": float(valid.mean()),
         "invalid_pixels": float(valid.size - valid.sum()),
         "quantum": scale,
+        **({} if flight.leaked is None else {"group_leakage_max": float(flight.leaked.max())}),
     }
 
 
@@ -162,8 +164,8 @@ def _reasons(flight: Flight) -> Metrics:
 
 def _band_coords(flight: Flight) -> dict[str, Any]:
     return {
-        "wavelength": ("band", flight.wavelengths.nm, WAVELENGTH_ATTRS),
-        "fwhm": ("band", flight.wavelengths.fwhm_nm, {"units": "nm", "long_name": "full width at half maximum"}),
+        "wavelength": ("band", flight.nm, WAVELENGTH_ATTRS),
+        "fwhm": ("band", flight.fwhm_nm, {"units": "nm", "long_name": "full width at half maximum"}),
         "good_band": ("band", flight.quality.good),
     }
 
@@ -187,7 +189,7 @@ def _grid_coords(flight: Flight) -> dict[str, Any]:
 
 def _attrs(file: CampaignFile, flight: Flight) -> dict[str, Any]:
     campaign = file.campaign
-    nm, snr = flight.wavelengths.nm, flight.quality.snr
+    nm, snr = flight.nm, flight.quality.snr
     return {
         "campaign": campaign.campaign,
         "date": campaign.date.isoformat(),
@@ -196,6 +198,7 @@ def _attrs(file: CampaignFile, flight: Flight) -> dict[str, Any]:
         "simulated": campaign.simulated,
         "sources": [source.describe() for source in flight.sources],
         "signal_to_noise": [float(f"{value:.4g}") if np.isfinite(value) else None for value in snr],
+        **({} if flight.leaked is None else {"group_leakage": [float(f"{share:.4g}") for share in flight.leaked]}),
         "bad_bands": [
             {"band": band, "wavelength_nm": float(nm[band]), "reason": reason}
             for band, reason in enumerate(flight.quality.reason)
@@ -224,7 +227,7 @@ def _masks(file: CampaignFile, flight: Flight) -> dict[str, npt.NDArray[np.bool_
 def _write_reference(
     folder: Path, file: CampaignFile, flight: Flight, masks: dict[str, npt.NDArray[np.bool_]]
 ) -> Metrics:
-    campaign, nm = file.campaign, flight.wavelengths.nm
+    campaign, nm = file.campaign, flight.nm
     classes = list(campaign.classes)
     reference = np.zeros((len(classes), len(nm)), dtype=np.bool_)
     for index, name in enumerate(classes):

@@ -42,6 +42,15 @@ def test_micrometres(units: str | None) -> None:
     assert ("taken as µm by magnitude" in found.decision) == (units in {None, "unknown"})
 
 
+@pytest.mark.parametrize(
+    ("values", "units", "fwhm", "found"),
+    [([0.4, 0.5, 0.6], "um", 5.0, "5000 nm"), ([400, 405, 410], "nm", 0.006, "0.006 nm")],
+)
+def test_widths_in_another_unit_are_refused(values: list[float], units: str, fwhm: float, found: str) -> None:
+    with pytest.raises(CubeError, match=rf"'fwhm' of about {found} does not fit bands .* nm apart; is it in another"):
+        decide_wavelengths(cube(values, units, fwhm=np.full(3, fwhm)), None)
+
+
 def test_metres() -> None:
     np.testing.assert_allclose(decide_wavelengths(cube([4e-7, 5e-7, 6e-7], "m"), None).nm, [400, 500, 600])
 

@@ -75,3 +75,15 @@ def test_a_leaf_of_many_pages_on_a_ground_of_zeros(field: Field, tmp_path: Path)
     assert metrics["invalid_pixels"] == 10 * found.shape[1]
     assert cube["wavelength"].to_numpy()[[0, -1]].tolist() == [400, 1000]
     assert cube.attrs["sources"][0]["wavelengths"] == "nm in the campaign file"
+
+
+def test_a_cube_on_the_bands_of_a_model(field: Field, tmp_path: Path) -> None:
+    asked = {"wavelengths": [600.0, 800.0, 1100.0, 2000.0], "fwhm_nm": 120.0}
+    metrics = run(field.write(resample_to=asked).campaign, tmp_path)
+    cube = open_store(tmp_path / "cube.zarr", CUBE)
+    assert cube["wavelength"].to_numpy().tolist() == asked["wavelengths"]
+    assert metrics["bands"] == 4
+    assert metrics["group_leakage_max"] == pytest.approx(max(cube.attrs["group_leakage"]), abs=1e-3)
+    assert cube.attrs["group_leakage"][0] > 0.5  # most of 600 nm comes from the band at 590 nm, which is green
+    assert cube.attrs["group_leakage"][2] == 0.0
+    assert cube["reflectance"].shape == (4, *field.reflectance.shape[1:])
