@@ -56,6 +56,8 @@ def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
         If the header contradicts itself or the size of the data file.
     """
     header = EnviHeader.read(header_path)
+    if "library" in header.fields.get("file type", "").lower():
+        raise header.error("file type", "a spectral library is not an image; name the file of a cube")
     data_path = data_path or _data_beside(header_path)
     bands = header.count("bands")
     wavelength, source, units = _wavelengths(header, bands)
@@ -100,8 +102,6 @@ def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:
     for key in ("file compression", "major frame offsets", "minor frame offsets"):
         if header.fields.get(key, "0").strip("{} ") not in {"0", "", "0,0", "0, 0"}:
             raise header.error(key, "is not supported; export the cube without it")
-    if "library" in header.fields.get("file type", "").lower():
-        raise header.error("file type", "a spectral library is not an image")
     rows, cols = header.count("lines"), header.count("samples")
     code = header.count("data type")
     if code not in _DTYPES:

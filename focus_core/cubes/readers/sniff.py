@@ -48,6 +48,12 @@ def sniff(path: Path) -> Format:
         return Format.MATLAB
     if start.startswith((b"CDF\x01", b"CDF\x02", b"CDF\x05")):
         raise CubeError(f"{path}: NetCDF of the classic format is not read; convert it with 'nccopy -k nc4'")
+    if start.upper().startswith((b"BYTEORDER", b"LAYOUT", b"NROWS")):
+        raise CubeError(f"{path}: an ESRI header (first key {_first_word(start)}) is not read; export the cube as ENVI")
     if start.lstrip(b"\xef\xbb\xbf").startswith(b"ENVI") and b"\n" in start[:16] + b"\n" and start[4:5] in b"\r\n ":
         return Format.ENVI_HEADER
     return Format.RAW
+
+
+def _first_word(start: bytes) -> str:
+    return start.split()[0][:20].decode("ascii", errors="replace")
