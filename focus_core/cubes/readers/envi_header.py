@@ -132,5 +132,7 @@ def _fields(path: Path, lines: list[str]) -> dict[str, str]:
                 if not following.lstrip().startswith(";"):
                     parts.append(following)
             value = "\n".join(parts).strip()
-        found[" ".join(key.lower().split())] = value
+        name = " ".join(key.lower().split())
+        if found.setdefault(name, value) != value:
+            raise CubeError(f"{path}: '{name}': stands twice and contradicts itself; keep one")
     return found

@@ -107,6 +107,7 @@ def test_wavelengths_in_band_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"Bands": "4"}, r"'bands': stands twice and contradicts itself; keep one"),
         ({"interleave": "bup"}, r"c\.hdr: 'interleave': expected bsq, bil or bip, found 'bup'"),
         ({"lines": "8"}, r"c\.raw: 280 bytes, but c\.hdr describes 320"),
         ({"lines": "6"}, r"280 bytes, but c\.hdr describes 240"),

@@ -31,6 +31,27 @@ def test_matlab_array_turns_to_band_y_x(tmp_path: Path) -> None:
     assert found.wavelength is None
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "i4", "u8", "f4", "f8"])
+def test_matlab_arrays_are_those_that_scipy_reads(tmp_path: Path, compressed: bool, dtype: str) -> None:
+    path = tmp_path / "c.mat"
+    cube = np.random.default_rng(0).integers(0, 250, (3, 4, 5)).astype(dtype)
+    others = {
+        "text": "abc",
+        "cell": np.array([1, "a"], dtype=object),
+        "struct": {"a": cube},
+        "z": 1j * cube,
+        "b": cube > 9,
+    }
+    scipy.io.savemat(path, {"a_name_longer_than_eight": cube, **others}, do_compression=compressed)
+    found = open_raw(path, variable="a_name_longer_than_eight").data.compute()
+    np.testing.assert_array_equal(found, scipy.io.loadmat(path)["a_name_longer_than_eight"].transpose(2, 0, 1))
+    assert found.dtype == dtype
+    np.testing.assert_array_equal(open_raw(path, variable="b").data.compute(), (cube > 9).transpose(2, 0, 1))
+    with pytest.raises(CubeError, match=r"found: a_name_longer_than_eight \(3, 4, 5\), b \(3, 4, 5\); name"):
+        open_raw(path)
+
+
 def test_matlab_variable_must_be_clear(tmp_path: Path) -> None:
     cube = np.ones((3, 4, 5))
     scipy.io.savemat(tmp_path / "c.mat", {"a": cube, "b": 2 * cube})
