@@ -7,6 +7,8 @@ EMIT's layout is one of these, with the bands described in a group of their own.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ import xarray as xr
 import zarr
 
 from focus_core.cubes.readers.cf_grid import georeference, horizontal_axes
-from focus_core.cubes.readers.hdf5 import arrays, open_hdf5, refuse_unreadable
+from focus_core.cubes.readers.hdf5 import LARGEST_CHUNK, LARGEST_TABLE, arrays, open_hdf5, refuse_unreadable
 from focus_core.cubes.readers.protocol import OpenedCube
 from focus_core.cubes.readers.view import StoredArray, refuse_inflation
 from focus_core.errors import CubeError
@@ -28,7 +30,17 @@ _GOOD = {"good_band", "good_wavelengths", "bbl"}
 _BAND_DIMS = {"band", "bands", "channel", "spectral", "wavelength"}
 _BANDS_GROUP = "sensor_band_parameters"
 _OPTIONS: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_coords": "all", "cache": False}
-_WRONG = (OSError, RuntimeError, ValueError, KeyError, TypeError, IndexError, OverflowError, MemoryError)
+
+
+@contextmanager
+def _reading(path: Path, kind: str) -> Iterator[None]:
+    """Say what is wrong with a damaged file; xarray, Zarr and their codecs raise almost anything on one."""
+    try:
+        yield
+    except CubeError:
+        raise
+    except Exception as error:
+        raise CubeError(f"{path}: cannot be read as {kind} ({error!r}); copy it again") from error
 
 
 def open_netcdf(path: Path, variable: str | None = None) -> OpenedCube:
@@ -45,16 +57,14 @@ def open_netcdf(path: Path, variable: str | None = None) -> OpenedCube:
                 refuse_unreadable(path, stored)
             elif stored.is_virtual or stored.external:
                 raise CubeError(f"{path}: '{name}' lies in another file; copy its data into this one")
+            elif len(stored.shape or ()) == 1:
+                _refuse_long(path, name, stored.size * stored.dtype.itemsize)
         grouped = _BANDS_GROUP in file
-    try:
+    with _reading(path, "NetCDF"):
         dataset = xr.open_dataset(path, engine="h5netcdf", **_OPTIONS)
         if grouped:
             dataset = dataset.merge(xr.open_dataset(path, engine="h5netcdf", group=_BANDS_GROUP, **_OPTIONS))
         return _opened(path, dataset, _chosen(path, dataset, variable), path.stat().st_size)
-    except CubeError:
-        raise
-    except _WRONG as error:
-        raise CubeError(f"{path}: cannot be read as NetCDF ({error}); copy the file again") from error
 
 
 def open_zarr(path: Path, variable: str | None = None) -> OpenedCube:
@@ -70,16 +80,23 @@ def open_zarr(path: Path, variable: str | None = None) -> OpenedCube:
         if part.is_symlink():
             raise CubeError(f"{path}: '{part.relative_to(path)}' is a link; copy the store with its files")
         size += part.stat().st_size if part.is_file() else 0
-    try:
+    with _reading(path, "Zarr"):
+        for name, stored in zarr.open_group(path, mode="r").arrays():
+            if stored.ndim == 1:
+                _refuse_long(path, name, stored.nbytes)
+            elif math.prod(stored.chunks) * stored.dtype.itemsize > LARGEST_CHUNK:
+                raise CubeError(f"{path}: '{name}' has chunks of {stored.chunks}, too large to read; rechunk it")
         dataset = xr.open_dataset(path, engine="zarr", consolidated=False, **_OPTIONS)
         array = _chosen(path, dataset, variable)
         cube = _opened(path, dataset, array, size)
         _refuse_lost_chunks(path, str(array.name), cube.fill)
-    except CubeError:
-        raise
-    except _WRONG as error:
-        raise CubeError(f"{path}: cannot be read as Zarr ({error}); copy the store again") from error
     return cube
+
+
+def _refuse_long(path: Path, name: str, size: int) -> None:
+    """Xarray reads lists, such as coordinates, when it opens a file."""
+    if size > LARGEST_TABLE:
+        raise CubeError(f"{path}: '{name}' is a list of {size} bytes, which no cube needs; copy the file again")
 
 
 def _refuse_lost_chunks(path: Path, name: str, fill: float | None) -> None:
@@ -98,7 +115,9 @@ def _opened(path: Path, dataset: xr.Dataset, array: xr.DataArray, size: int) -> 
     band = _band_dim(path, array, wavelength)
     axes = horizontal_axes(path, array, band)
     _refuse_other(path, array, size)
-    stored = StoredArray(partial(_read, array), array.shape, array.dtype, (array.dims.index(band), *axes.positions))
+    stored = StoredArray(
+        partial(_read, path, array), array.shape, array.dtype, (array.dims.index(band), *axes.positions)
+    )
     place = georeference(path, dataset, array, axes)
     data = stored.lazy()
     fwhm, good = (_along(dataset, names, band) for names in (_FWHM, _GOOD))
@@ -130,11 +149,9 @@ def _opened(path: Path, dataset: xr.Dataset, array: xr.DataArray, size: int) -> 
     )
 
 
-def _read(array: xr.DataArray, part: tuple[slice, ...]) -> Any:
-    try:
+def _read(path: Path, array: xr.DataArray, part: tuple[slice, ...]) -> Any:
+    with _reading(path, f"an array: '{array.name}'"):
         return array[part].to_numpy()
-    except _WRONG as error:
-        raise CubeError(f"'{array.name}' cannot be read ({error}); copy the file again") from error
 
 
 def _wavelength(dataset: xr.Dataset) -> Any:

@@ -18,8 +18,10 @@ import numpy as np
 from focus_core.cubes.readers.view import StoredArray, refuse_inflation
 from focus_core.errors import CubeError
 
-_LARGEST_CHUNK = 2**29
-_LARGEST_TABLE = 2**24
+LARGEST_CHUNK = 2**29
+"""Bytes of a piece that is unpacked at once."""
+LARGEST_TABLE = 2**24
+"""Bytes of a list of wavelengths, positions and the like."""
 _MOST_OBJECTS = 10_000
 
 
@@ -114,7 +116,7 @@ def refuse_unreadable(path: Path, dataset: Any) -> None:
         raise CubeError(f"{path}: '{name}' must be real numbers in 3 dimensions, found {dataset.dtype} {dataset.shape}")
     size = path.stat().st_size
     refuse_inflation(path, name, math.prod(dataset.shape) * dataset.dtype.itemsize, size)
-    if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > _LARGEST_CHUNK:
+    if dataset.chunks and math.prod(dataset.chunks) * dataset.dtype.itemsize > LARGEST_CHUNK:
         raise CubeError(f"{path}: '{name}' has chunks of {dataset.chunks}, too large to read in pieces; rechunk it")
     filters = dataset.id.get_create_plist()
     codes = [filters.get_filter(index)[0] for index in range(filters.get_nfilters())]
@@ -132,13 +134,22 @@ def table(path: Path, dataset: Any) -> Any:
         If it is no list of numbers, or too long for one.
     """
     name = dataset.name.lstrip("/")
-    if (
-        dataset.size is None
-        or dataset.size * dataset.dtype.itemsize > _LARGEST_TABLE
-        or dataset.dtype.kind not in "iuf"
-    ):
+    if dataset.size is None or dataset.size * dataset.dtype.itemsize > LARGEST_TABLE or dataset.dtype.kind not in "iuf":
         raise CubeError(f"{path}: '{name}' must be a list of numbers, found {dataset.dtype} {dataset.shape}")
     return np.asarray(dataset[()], dtype=np.float64).ravel()
+
+
+def line(path: Path, dataset: Any) -> str | None:
+    """Return a dataset that is one text.
+
+    Raises
+    ------
+    CubeError
+        If it holds many.
+    """
+    if dataset.size != 1:
+        raise CubeError(f"{path}: '{dataset.name.lstrip('/')}' must be one text, found {dataset.dtype} {dataset.shape}")
+    return text(dataset[()])
 
 
 def number(path: Path, dataset: Any, key: str) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from focus_core.cubes.readers.hdf5 import arrays, lazy_array, number, open_hdf5, table, text
+from focus_core.cubes.readers.hdf5 import arrays, lazy_array, line, number, open_hdf5, table, text
 from focus_core.cubes.readers.map_info import read_map_info
 from focus_core.cubes.readers.protocol import OpenedCube
 from focus_core.errors import CubeError
@@ -83,11 +83,11 @@ def _georeference(path: Path, found: dict[str, Any], where: str) -> tuple[Any, A
     def refuse(key: str, message: str) -> CubeError:
         return CubeError(f"{path}: '{where}': '{key}': {message}")
 
-    info = text(found[f"{where}/Map_Info"][()]) if f"{where}/Map_Info" in found else None
+    info = line(path, found[f"{where}/Map_Info"]) if f"{where}/Map_Info" in found else None
     if info is None:
         return None, None
     transform, crs = read_map_info([part.strip() for part in info.split(",")], "", refuse)
-    epsg = text(found[f"{where}/EPSG Code"][()]) if f"{where}/EPSG Code" in found else None
+    epsg = line(path, found[f"{where}/EPSG Code"]) if f"{where}/EPSG Code" in found else None
     try:
         named = None if epsg is None else CRS.from_epsg(int(epsg))
     except (CRSError, ValueError) as error:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,13 +29,35 @@ def open_tiff(path: Path) -> OpenedCube:
         If it is not readable, or its pages differ.
     """
     with open_raster(path) as file:
-        pages = len(file.subdatasets)
+        pages = max(len(file.subdatasets), 1)
+    _refuse_cut(path, pages)
     return open_geotiff(path) if pages < 2 else _open_pages(path, pages)
 
 
+def _refuse_cut(path: Path, pages: int) -> None:
+    """Follow the chain of pages to its end: where it is cut off, GDAL shows those before and says nothing."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(16)
+        order: Literal["little", "big"] = "little" if head[:2] == b"II" else "big"
+        large = head[2:4] in (b"+\0", b"\0+")
+        pointer, counter, entry = (8, 8, 20) if large else (4, 2, 12)
+        at, seen = int.from_bytes(head[pointer : 2 * pointer], order), 0
+        while at:
+            file.seek(at)
+            entries = int.from_bytes(file.read(counter), order)
+            end = at + counter + entry * entries
+            if seen == _MOST_PAGES:
+                raise CubeError(f"{path}: more than {_MOST_PAGES} pages, which no hyperspectral cube has")
+            if end + pointer > size:
+                raise CubeError(f"{path}: cut off after page {seen}; copy it again")
+            file.seek(end)
+            at, seen = int.from_bytes(file.read(pointer), order), seen + 1
+    if seen < pages:
+        raise CubeError(f"{path}: {pages} pages are listed, {seen} are there; copy it again")
+
+
 def _open_pages(path: Path, pages: int) -> OpenedCube:
-    if pages > _MOST_PAGES:
-        raise CubeError(f"{path}: {pages} pages; a hyperspectral cube has at most {_MOST_PAGES}")
     kinds = [_kind(path, page) for page in range(1, pages + 1)]
     other = next((page for page, kind in enumerate(kinds) if kind != kinds[0] or kind[0] != 1), None)
     if other is not None:

@@ -167,6 +167,18 @@ def test_a_store_that_promises_too_much_is_refused(tmp_path: Path) -> None:
         open_raw(tmp_path / "bomb.nc")
 
 
+def test_long_lists_and_large_chunks_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    with h5py.File(to_netcdf(dataset(), tmp_path / "list.nc"), "r+") as file:
+        file.create_dataset("x_of_all", (2**40,), "f8", chunks=(64,)).make_scale("x_of_all")
+    with pytest.raises(CubeError, match="'x_of_all' is a list of 8796093022208 bytes"):
+        open_raw(tmp_path / "list.nc")
+    for name, options in (("list", {"shape": (2**40,), "chunks": (64,)}), ("chunk", {"shape": (2**11,) * 3})):
+        path = to_zarr(dataset(), tmp_path / f"{name}.zarr")
+        zarr.open_group(path).create_array("more", dtype="f8", **{"chunks": (2**11,) * 3, **options})
+        with pytest.raises(CubeError, match=r"'more' (is a list of|has chunks of \(2048, 2048, 2048\), too large)"):
+            open_raw(path)
+
+
 def test_a_store_with_links_is_refused(tmp_path: Path) -> None:
     path = to_zarr(dataset(), tmp_path / "c.zarr")
     chunk = path / "reflectance" / "c" / "0" / "0" / "0"
@@ -180,7 +192,7 @@ def test_a_broken_store_is_refused(tmp_path: Path) -> None:
     path = to_zarr(dataset(), tmp_path / "c.zarr")
     (path / "reflectance" / "c" / "0" / "0" / "0").write_bytes(b"no zstd")
     found = open_raw(path)
-    with pytest.raises(CubeError, match="'reflectance' cannot be read"):
+    with pytest.raises(CubeError, match="cannot be read as an array: 'reflectance'"):
         found.data.compute()
     (path / "zarr.json").write_text("{")
     with pytest.raises(CubeError, match="cannot be read as Zarr"):

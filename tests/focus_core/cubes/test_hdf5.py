@@ -94,6 +94,7 @@ def test_neon_contradictions_are_refused(tmp_path: Path, changes: Any, message: 
         ("Spectral_Data/FWHM", np.ones(3), "FWHM' holds 3 numbers for 4 bands"),
         ("Spectral_Data/Wavelength", np.array([b"red"]), "Wavelength' must be a list of numbers"),
         ("Coordinate_System/EPSG Code", "32612", "'EPSG Code': 32612 contradicts 'Map_Info' UTM"),
+        ("Coordinate_System/EPSG Code", np.zeros((3, 3)), r"EPSG Code' must be one text, found float64 \(3, 3\)"),
         ("Coordinate_System/EPSG Code", "none", "'EPSG Code': 'none' is no CRS"),
         ("Coordinate_System/Map_Info", "UTM, 1, 1, x, 0, 1, 1", "'map info': expected numbers after 'UTM'"),
     ],

@@ -87,3 +87,17 @@ def test_a_cube_on_the_bands_of_a_model(field: Field, tmp_path: Path) -> None:
     assert cube.attrs["group_leakage"][0] > 0.5  # most of 600 nm comes from the band at 590 nm, which is green
     assert cube.attrs["group_leakage"][2] == 0.0
     assert cube["reflectance"].shape == (4, *field.reflectance.shape[1:])
+
+
+def test_no_way_leads_out_of_the_folder(field: Field, tmp_path: Path) -> None:
+    run(field.campaign, tmp_path / "elsewhere")
+    (field.folder / "linked.zarr").symlink_to(tmp_path / "elsewhere" / "cube.zarr")
+    first = field.content["cubes"][0]
+    for entry, key in (
+        ({"image": "linked.zarr"}, r"cubes\.0\.image"),
+        ({"image": "../elsewhere/cube.zarr"}, r"cubes\.0\.image"),
+        (first | {"other_cameras": [{"image": "../elsewhere/cube.zarr"}]}, r"cubes\.0\.other_cameras\.0\.image"),
+        (first | {"other_cameras": [first | {"dark": "/etc/passwd"}]}, r"cubes\.0\.other_cameras\.0\.dark"),
+    ):
+        with pytest.raises(CampaignError, match=rf"campaign\.yaml:\d+: {key}: '.*' leads outside"):
+            run(field.write(cubes=[entry]).campaign, tmp_path / "out")
