@@ -8,7 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
-from focus_core.config.raw import LinearWavelengths, RawCube, RawFile
+from focus_core.config.raw import LinearWavelengths, RawCube, RawFile, ResampleTo
 from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
@@ -48,6 +48,7 @@ __all__ = [
     "RawCube",
     "RawFile",
     "ReportSettings",
+    "ResampleTo",
     "RunLayout",
     "RunSettings",
     "Settings",

@@ -87,9 +87,10 @@ def _judged(strips: list[Strip], file: CampaignFile) -> BandQuality:
 
 def _on_asked_bands(strip: Strip, file: CampaignFile) -> Strip:
     """Resample a strip where the campaign file says so, from the bands that are good in it."""
-    if file.campaign.resample_to is None:
+    target = file.campaign.resample_to
+    if target is None:
         return strip
-    return resampled(strip, file, _judged([strip], file).good)
+    return resampled(strip, target, file.campaign.wavelength_groups, _judged([strip], file).good)
 
 
 def _refuse_other_bands(first: Strip, other: Strip) -> None:

@@ -14,7 +14,7 @@ import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.config import CampaignFile
+from focus_core.config import CampaignFile, ResampleTo, WavelengthGroups
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.mosaic import nearest
 from focus_core.cubes.resample import Resampling, resampling
@@ -113,15 +113,17 @@ def _refuse_same_bands(sources: Sequence[Source], nm: npt.NDArray[np.float64]) -
         )
 
 
-def resampled(strip: Strip, file: CampaignFile, good: npt.NDArray[np.bool_]) -> Strip:
-    """Return the strip on the bands that the campaign file asks for.
+def resampled(strip: Strip, target: ResampleTo, groups: WavelengthGroups, good: npt.NDArray[np.bool_]) -> Strip:
+    """Return the strip on other bands.
 
     Parameters
     ----------
     strip
         The strip on its own bands.
-    file
-        The campaign; it names the bands and the wavelength groups.
+    target
+        The bands that are asked for.
+    groups
+        Wavelength groups between which leakage is counted.
     good
         Bands of the strip ``(band,)`` that may be used.
 
@@ -130,9 +132,6 @@ def resampled(strip: Strip, file: CampaignFile, good: npt.NDArray[np.bool_]) -> 
     CubeError
         If the strip does not measure a band that is asked for.
     """
-    target, groups = file.campaign.resample_to, file.campaign.wavelength_groups
-    if target is None:
-        return strip
     nm, fwhm = target.bands()
     found = resampling(strip.nm, strip.fwhm_nm, good, nm, fwhm, name=str(strip.sources[0].cube.path))
     every = np.ones(len(nm), dtype=np.bool_)
