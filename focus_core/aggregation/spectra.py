@@ -25,7 +25,7 @@ from focus_core.aggregation.coverage import Coverage, coverage
 from focus_core.aggregation.moments import Moments, chunk_moments, merge
 from focus_core.aggregation.trim import metres_per_unit
 from focus_core.cubes.axes import PixelBox, PixelGrid
-from focus_core.cubes.flight import same_crs
+from focus_core.cubes.crs import same_crs
 from focus_core.cubes.publish import local_path
 from focus_core.cubes.schema import CUBE
 from focus_core.cubes.store import open_store, pixel_grid

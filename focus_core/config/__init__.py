@@ -1,6 +1,6 @@
 """What a user may set: the campaign file, the wavelength groups and the settings of each step."""
 
-from focus_core.config.campaign import Campaign, CampaignFile, RasterPlots, RawCube, VectorPlots
+from focus_core.config.campaign import Campaign, CampaignFile, RasterPlots, VectorPlots
 from focus_core.config.groups import (
     AGRONOMIC_NM,
     OUTSIDE,
@@ -8,6 +8,7 @@ from focus_core.config.groups import (
     WavelengthGroups,
     parse_groups,
 )
+from focus_core.config.raw import LinearWavelengths, RawCube, RawFile, ResampleTo
 from focus_core.config.run import CampaignLayout, RunLayout, RunSettings, SeasonSettings, read_campaigns
 from focus_core.config.settings import (
     FOLDS,
@@ -43,12 +44,15 @@ __all__ = [
     "ExportSettings",
     "Fold",
     "IngestSettings",
+    "LinearWavelengths",
     "NotifySettings",
     "PretrainSettings",
     "PromoteSettings",
     "RasterPlots",
     "RawCube",
+    "RawFile",
     "ReportSettings",
+    "ResampleTo",
     "RunLayout",
     "RunSettings",
     "SeasonSettings",

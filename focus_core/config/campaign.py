@@ -15,6 +15,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 
 from focus_core.config.groups import WavelengthGroups, parse_groups
+from focus_core.config.raw import RawCube, RawFile, ResampleTo
 from focus_core.config.settings import FOLDS, Fold, Settings
 from focus_core.config.source import YamlSource
 from focus_core.errors import CampaignError, FocusError, MissingInputError
@@ -33,54 +34,6 @@ def _range(value: tuple[float, float]) -> tuple[float, float]:
 RangeNm = Annotated[tuple[float, float], AfterValidator(_range)]
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,39}$")]
-
-
-class Grid(Settings):
-    """Where the pixels of a file lie, for files that do not say so themselves."""
-
-    x: float
-    """Easting of the upper left corner, units of the CRS."""
-    y: float
-    """Northing of the upper left corner, units of the CRS."""
-    pixel: float = Field(gt=0.0)
-    """Side of a pixel, units of the CRS."""
-
-
-class LinearWavelengths(Settings):
-    """Evenly spaced band centres, for sensors whose files name none."""
-
-    first_nm: float = Field(gt=0.0)
-    """Centre of the first band, nm."""
-    last_nm: float = Field(gt=0.0)
-    """Centre of the last band, nm."""
-
-
-class RawCube(Settings):
-    """One raw hyperspectral file with its references."""
-
-    image: str
-    """Path of the data or header file."""
-    white: str | None = None
-    """Path of the white reference scan; with it, ``dark`` is needed too."""
-    dark: str | None = None
-    """Path of the dark reference scan."""
-    panel_reflectance: float = Field(default=1.0, gt=0.0, le=1.0)
-    """Reflectance of the white panel, unitless."""
-    scale: float | None = Field(default=None, gt=0.0)
-    """Factor from stored numbers to the campaign's quantity, where the file does not say it."""
-    variable: str | None = None
-    """Name of the array inside a MATLAB or HDF5 file; needed only where there are several."""
-    wavelengths: list[float] | LinearWavelengths | None = None
-    """Band centres in nm, where the file names none; contradicting the file is refused."""
-    grid: Grid | None = None
-    """Georeference, where the file has none."""
-
-    @model_validator(mode="after")
-    def _both_references(self) -> Self:
-        if (self.white is None) != (self.dark is None):
-            missing = "white" if self.white is None else "dark"
-            raise ValueError(f"has one reference only; add '{missing}', calibration needs both")
-        return self
 
 
 class VectorPlots(Settings):
@@ -176,6 +129,8 @@ class Campaign(Settings):
     """Expert ranges per class: the wavelengths at which physiology says the class shows, nm."""
     groups: str | dict[ClassName, RangeNm] = "agronomic"
     """Wavelength groups: ``agronomic``, ``uniform:<nm>``, or names with ``[low, high]`` in nm."""
+    resample_to: ResampleTo | None = None
+    """Bands on which the cube is wanted instead of the sensor's own, e.g. those that a model was trained on."""
     bad_ranges_nm: list[RangeNm] = Field(default_factory=list)
     """Ranges declared bad beside what the file and the quality checks find, nm."""
     null_ranges_nm: list[RangeNm] = Field(default_factory=list)
@@ -254,7 +209,7 @@ class CampaignFile:
         return self._source.error(location, message)
 
     def resolve(self, location: tuple[int | str, ...], text: str) -> Path:
-        """Return the existing file that a key names.
+        """Return the existing file, or folder of a Zarr store, that a key names.
 
         A relative path lies below the campaign file's folder; ``${NAME}/…`` lies below the folder that the
         environment variable names. Nothing else is opened: neither ``..`` nor a link leads out.
@@ -278,7 +233,7 @@ class CampaignFile:
         path = (root / relative).resolve()
         if not path.is_relative_to(root.resolve()):
             raise self.error(location, f"'{text}' leads outside {root}; keep the data below it")
-        if not path.is_file():
+        if not (path.is_file() or (path / "zarr.json").is_file() or (path / ".zgroup").is_file()):
             line = self._source.line_of(location)
             key = ".".join(str(step) for step in location)
             raise MissingInputError(f"{self.path}:{line}: {key}: no file '{path}'; check the path")
@@ -289,7 +244,9 @@ class CampaignFile:
         campaign = self.campaign
         named: list[tuple[tuple[int | str, ...], str | None]] = []
         for index, cube in enumerate(campaign.cubes):
-            named += [(("cubes", index, key), getattr(cube, key)) for key in ("image", "white", "dark")]
+            files: list[tuple[tuple[int | str, ...], RawFile]] = [(("cubes", index), cube)]
+            files += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
+            named += [((*where, key), getattr(raw, key)) for where, raw in files for key in ("image", "white", "dark")]
         if isinstance(campaign.plots, VectorPlots):
             named.append((("plots", "file"), campaign.plots.file))
         else:

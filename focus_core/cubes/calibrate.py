@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.config import Campaign
-from focus_core.config import RawCube as CubeEntry
+from focus_core.config import Campaign, RawFile
 from focus_core.cubes.readers import OpenedCube
 from focus_core.errors import CubeError
 
@@ -32,6 +31,8 @@ class Calibration:
     offset: npt.NDArray[np.float32]
     """Added after the factor; shaped as ``gain``."""
     fill: float | None
+    background: float | None
+    """Stored number that pixels beside the object have in every band."""
     saturated: float | None
     """Stored number at which the camera was full."""
     largest: float
@@ -60,6 +61,8 @@ class Calibration:
         values += offset
         if self.fill is not None:
             values[raw == raw.dtype.type(self.fill) if np.isfinite(self.fill) else np.isnan(raw)] = np.nan
+        if self.background is not None:
+            values[:, (raw == self.background).all(axis=0)] = np.nan
         if self.saturated is not None:
             values[raw >= raw.dtype.type(self.saturated)] = np.nan
         values[~(np.abs(values) <= self.largest)] = np.nan
@@ -67,7 +70,7 @@ class Calibration:
 
 
 def without_references(
-    cube: OpenedCube, entry: CubeEntry, order: npt.NDArray[np.int64], campaign: Campaign
+    cube: OpenedCube, entry: RawFile, order: npt.NDArray[np.int64], campaign: Campaign
 ) -> Calibration:
     """Return the calibration of a file that already holds its quantity, up to a scale.
 
@@ -98,6 +101,7 @@ def without_references(
         gain=gain[order].astype(np.float32)[:, None, None],
         offset=offset[order].astype(np.float32)[:, None, None],
         fill=_fill(cube),
+        background=entry.background,
         saturated=None,
         largest=LARGEST_REFLECTANCE if campaign.quantity == "reflectance" else float(np.finfo(np.float32).max),
         decision=decision,
@@ -111,6 +115,7 @@ def with_references(
     order: npt.NDArray[np.int64],
     *,
     panel_reflectance: float,
+    background: float | None = None,
 ) -> Calibration:
     """Return the flat-field calibration ``(raw - dark) / (white - dark) × panel``, per band and column.
 
@@ -138,6 +143,7 @@ def with_references(
         gain=gain.astype(np.float32)[:, None, :],
         offset=(-base * gain).astype(np.float32)[:, None, :],
         fill=_fill(cube),
+        background=background,
         saturated=ceiling,
         largest=LARGEST_REFLECTANCE,
         decision=f"white and dark references, panel reflectance {panel_reflectance:g}",

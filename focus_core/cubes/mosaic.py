@@ -64,6 +64,30 @@ def place(grids: Sequence[tuple[str, PixelGrid]]) -> tuple[PixelGrid, list[Pixel
     return first.part(origin), [box.within(origin) for box in boxes]
 
 
+@dataclass(frozen=True)
+class Nearest:
+    """Which pixels of one grid lie under the pixels of another."""
+
+    rows: npt.NDArray[np.int64]
+    """``(y,)``."""
+    cols: npt.NDArray[np.int64]
+    """``(x,)``."""
+    inside: npt.NDArray[np.bool_]
+    """``(y, x)``: whether there is one."""
+
+
+def nearest(own: PixelGrid, target: PixelGrid) -> Nearest:
+    """Return which pixels of ``own`` hold the centres of the pixels of ``target``."""
+    row = np.floor((target.y - own.transform.f) / own.transform.e)
+    col = np.floor((target.x - own.transform.c) / own.transform.a)
+    inside = ((row >= 0) & (row < own.shape.rows))[:, None] & ((col >= 0) & (col < own.shape.cols))
+    return Nearest(
+        rows=np.clip(row, 0, own.shape.rows - 1).astype(np.int64),
+        cols=np.clip(col, 0, own.shape.cols - 1).astype(np.int64),
+        inside=inside,
+    )
+
+
 def mosaic(parts: Sequence[Part], shape: Shape2d, *, chunk_px: int) -> Any:
     """Return the dask array ``(band, y, x)``, float32, of all files; NaN where none lies.
 

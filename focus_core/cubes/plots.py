@@ -19,7 +19,7 @@ from rasterio.features import shapes
 
 from focus_core.config import CampaignFile, RasterPlots, VectorPlots
 from focus_core.cubes.axes import PixelBox
-from focus_core.cubes.flight import campaign_crs, same_crs
+from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.folds import assign_folds
 from focus_core.cubes.readers import open_layer
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.config.campaign import LinearWavelengths
+from focus_core.config import LinearWavelengths
 from focus_core.cubes.readers import OpenedCube
 from focus_core.errors import CubeError
 
@@ -18,6 +18,8 @@ LEAST_BANDS = 3
 _OPTICAL_NM = (200.0, 20_000.0)
 _AGREE_NM = 1.0
 """Band centres in a campaign file may be rounded by this much, nm."""
+_FAR = 30.0
+"""Widths so many times narrower or wider than the distance of bands are in another unit, which is 1000 times off."""
 _UNITS_NM = {
     **dict.fromkeys(("nm", "nanometer", "nanometers", "nanometre", "nanometres"), 1.0),
     **dict.fromkeys(
@@ -80,6 +82,7 @@ def decide_wavelengths(cube: OpenedCube, named: list[float] | LinearWavelengths 
         nm = cube.wavelength * factor
         fwhm = np.full(cube.bands, np.nan) if cube.fwhm is None else cube.fwhm * factor
         fwhm = np.where(fwhm > 0.0, fwhm, np.nan)
+        _refuse_other_unit(cube, nm, fwhm)
         decision = f"{cube.wavelength_source}, {decided}"
         if named is not None:
             _refuse_contradiction(cube, nm, _from_campaign(cube, named))
@@ -119,6 +122,17 @@ def _factor(cube: OpenedCube) -> tuple[float, str]:
 
 def _optical(nm: npt.NDArray[np.float64]) -> bool:
     return bool(np.isfinite(nm).all() and (nm >= _OPTICAL_NM[0]).all() and (nm <= _OPTICAL_NM[1]).all())
+
+
+def _refuse_other_unit(cube: OpenedCube, nm: npt.NDArray[np.float64], fwhm: npt.NDArray[np.float64]) -> None:
+    """Widths share the unit of the centres; some writers give them in another one."""
+    known = fwhm[np.isfinite(fwhm)]
+    spacing = float(np.median(np.diff(np.sort(nm)))) if cube.bands > 1 else 0.0
+    if len(known) and spacing > 0.0 and not spacing / _FAR < float(np.median(known)) < spacing * _FAR:
+        raise CubeError(
+            f"{cube.path}: 'fwhm' of about {np.median(known):g} nm does not fit bands {spacing:g} nm apart; "
+            "is it in another unit than the wavelengths? correct the file"
+        )
 
 
 def _refuse_contradiction(cube: OpenedCube, nm: npt.NDArray[np.float64], named: npt.NDArray[np.float64]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +50,8 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     -------
     Metrics
         ``bands``, ``good_bands``, ``bad_bands.*`` by reason, ``rows``, ``cols``, ``valid_share`` and
-        ``invalid_pixels`` of the cube, ``quantum`` of its stored numbers, ``reference_bands`` and ``mask_pixels``.
+        ``invalid_pixels`` of the cube, ``quantum`` of its stored numbers, ``group_leakage_max`` where the bands are
+        resampled, ``reference_bands`` and ``mask_pixels``.
 
     Raises
     ------
@@ -70,7 +72,7 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     metrics = publish(
         cube_uri,
         step="ingest",
-        inputs={"campaign": campaign_digest, **{str(path): digest(path) for path in flight.files}},
+        inputs={"campaign": campaign_digest, **{str(path): _content(path) for path in flight.files}},
         settings=settings,
         write=lambda folder: _write_cube(folder, file, flight, settings),
     )
@@ -87,6 +89,17 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
         write=lambda folder: _write_reference(folder, file, flight, masks),
     )
     return {**metrics, **found}
+
+
+def _content(path: Path) -> str:
+    """Return the digest of a raw file, or of all files of a raw store."""
+    if path.is_file():
+        return digest(path)
+    total = hashlib.sha256()
+    for part in sorted(path.rglob("*")):
+        if part.is_file():
+            total.update(f"{part.relative_to(path).as_posix()}\0{digest(part)}\0".encode())
+    return total.hexdigest()
 
 
 def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: IngestSettings) -> Metrics:
@@ -123,6 +136,7 @@ def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: Inge
         "valid_share": float(valid.mean()),
         "invalid_pixels": float(valid.size - valid.sum()),
         "quantum": scale,
+        **({} if flight.leaked is None else {"group_leakage_max": float(flight.leaked.max())}),
     }
 
 
@@ -152,8 +166,8 @@ def _reasons(flight: Flight) -> Metrics:
 
 def _band_coords(flight: Flight) -> dict[str, Any]:
     return {
-        "wavelength": ("band", flight.wavelengths.nm, WAVELENGTH_ATTRS),
-        "fwhm": ("band", flight.wavelengths.fwhm_nm, {"units": "nm", "long_name": "full width at half maximum"}),
+        "wavelength": ("band", flight.nm, WAVELENGTH_ATTRS),
+        "fwhm": ("band", flight.fwhm_nm, {"units": "nm", "long_name": "full width at half maximum"}),
         "good_band": ("band", flight.quality.good),
     }
 
@@ -177,7 +191,7 @@ def _grid_coords(flight: Flight) -> dict[str, Any]:
 
 def _attrs(file: CampaignFile, flight: Flight) -> dict[str, Any]:
     campaign = file.campaign
-    nm, snr = flight.wavelengths.nm, flight.quality.snr
+    nm, snr = flight.nm, flight.quality.snr
     return {
         "campaign": campaign.campaign,
         "date": campaign.date.isoformat(),
@@ -186,6 +200,7 @@ def _attrs(file: CampaignFile, flight: Flight) -> dict[str, Any]:
         "simulated": campaign.simulated,
         "sources": [source.describe() for source in flight.sources],
         "signal_to_noise": [float(f"{value:.4g}") if np.isfinite(value) else None for value in snr],
+        **({} if flight.leaked is None else {"group_leakage": [float(f"{share:.4g}") for share in flight.leaked]}),
         "bad_bands": [
             {"band": band, "wavelength_nm": float(nm[band]), "reason": reason}
             for band, reason in enumerate(flight.quality.reason)
@@ -214,7 +229,7 @@ def _masks(file: CampaignFile, flight: Flight) -> dict[str, npt.NDArray[np.bool_
 def _write_reference(
     folder: Path, file: CampaignFile, flight: Flight, masks: dict[str, npt.NDArray[np.bool_]]
 ) -> Metrics:
-    campaign, nm = file.campaign, flight.wavelengths.nm
+    campaign, nm = file.campaign, flight.nm
     classes = list(campaign.classes)
     reference = np.zeros((len(classes), len(nm)), dtype=np.bool_)
     for index, name in enumerate(classes):

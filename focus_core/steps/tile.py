@@ -17,7 +17,7 @@ from rich.progress import track
 
 from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
 from focus_core.cubes.axes import PixelGrid
-from focus_core.cubes.flight import campaign_crs
+from focus_core.cubes.crs import campaign_crs
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish
 from focus_core.cubes.schema import CUBE, TILES

@@ -13,12 +13,10 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import numpy.typing as npt
-from rasterio import Affine
-from rasterio.crs import CRS
-from rasterio.errors import CRSError
 
 from focus_core.cubes.readers.envi_header import EnviHeader
-from focus_core.cubes.readers.protocol import READ_PX, OpenedCube
+from focus_core.cubes.readers.map_info import read_map_info
+from focus_core.cubes.readers.protocol import READ_PX, OpenedCube, same_folder
 from focus_core.errors import CubeError, MissingInputError
 
 _DTYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
@@ -36,15 +34,8 @@ def header_beside(data: Path) -> Path | None:
         if candidate.is_file() and candidate != data:
             with candidate.open("rb") as file:
                 if file.read(4) == b"ENVI":
-                    return _same_folder(candidate, data)
+                    return same_folder(candidate, data)
     return None
-
-
-def _same_folder(found: Path, named: Path) -> Path:
-    """Refuse a companion file that is a link to elsewhere; the campaign file's folder confines what is read."""
-    if found.resolve().parent != named.resolve().parent:
-        raise CubeError(f"{found}: a link out of its folder; keep header and data together")
-    return found
 
 
 def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
@@ -65,6 +56,8 @@ def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
         If the header contradicts itself or the size of the data file.
     """
     header = EnviHeader.read(header_path)
+    if "library" in header.fields.get("file type", "").lower():
+        raise header.error("file type", "a spectral library is not an image; name the file of a cube")
     data_path = data_path or _data_beside(header_path)
     bands = header.count("bands")
     wavelength, source, units = _wavelengths(header, bands)
@@ -100,7 +93,7 @@ def _data_beside(header_path: Path) -> Path:
     for suffix in _DATA_SUFFIXES:
         candidate = stem.with_name(stem.name + suffix)
         if candidate.is_file():
-            return _same_folder(candidate, header_path)
+            return same_folder(candidate, header_path)
     raise MissingInputError(f"{header_path}: no data file beside the header ({stem.name}[.raw, .img, …])")
 
 
@@ -109,8 +102,6 @@ def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:
     for key in ("file compression", "major frame offsets", "minor frame offsets"):
         if header.fields.get(key, "0").strip("{} ") not in {"0", "", "0,0", "0, 0"}:
             raise header.error(key, "is not supported; export the cube without it")
-    if "library" in header.fields.get("file type", "").lower():
-        raise header.error("file type", "a spectral library is not an image")
     rows, cols = header.count("lines"), header.count("samples")
     code = header.count("data type")
     if code not in _DTYPES:
@@ -188,29 +179,5 @@ def _gain(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | Non
 
 def _georeference(header: EnviHeader) -> tuple[Any, Any]:
     info = header.strings("map info")
-    if info is None or len(info) < 7 or info[0].lower().startswith("arbitrary"):
-        return None, None
-    try:
-        column, row, x, y, width, height = (float(part) for part in info[1:7])
-    except ValueError as error:
-        raise header.error("map info", f"expected numbers after '{info[0]}': {error}") from error
-    turned = next((part.split("=", 1)[1] for part in info if part.lower().startswith("rotation")), "0")
-    if float(turned or 0) != 0.0:
-        raise header.error("map info", f"rotation={turned}: rotated images are not read; resample north-up first")
-    if width <= 0.0 or height <= 0.0:
-        raise header.error("map info", f"pixel sizes must be positive, found {width} and {height}")
-    transform = Affine(width, 0.0, x - (column - 1.0) * width, 0.0, -height, y + (row - 1.0) * height)
-    return transform, _crs(header, info)
-
-
-def _crs(header: EnviHeader, info: list[str]) -> Any:
-    text = header.fields.get("coordinate system string", "").strip("{} \n")
-    try:
-        if text:
-            return CRS.from_wkt(text)
-    except CRSError as error:
-        raise header.error("coordinate system string", f"is not valid WKT: {error}") from error
-    wgs84 = any(part.replace(" ", "").upper() == "WGS-84" for part in info)
-    if wgs84 and info[0].upper() == "UTM" and len(info) >= 9 and info[7].isdigit() and 1 <= int(info[7]) <= 60:
-        return CRS.from_epsg((32700 if info[8].lower().startswith("s") else 32600) + int(info[7]))
-    return CRS.from_epsg(4326) if wgs84 and info[0].lower().startswith("geographic") else None
+    wkt = header.fields.get("coordinate system string", "").strip("{} \n")
+    return (None, None) if info is None else read_map_info(info, wkt, header.error)

@@ -88,13 +88,13 @@ class EnviHeader:
             raise self.error(key, f"expected a number, found '{self.fields[key][:40]}'") from error
 
     def strings(self, key: str) -> list[str] | None:
-        """Return a list ``{a, b}``; commas inside parentheses do not separate."""
+        """Return a list ``{a, b}``; commas inside parentheses do not separate, and one may stand at the end."""
         if key not in self.fields:
             return None
         inner = self.fields[key].strip()
         inner = inner[1:-1] if inner.startswith("{") and inner.endswith("}") else inner
         parts = [part.strip() for part in _COMMA_OUTSIDE_PARENTHESES.split(inner)]
-        return [part for part in parts if part]
+        return parts[:-1] if parts and not parts[-1] else parts
 
     def numbers(self, key: str, length: int) -> npt.NDArray[np.float64] | None:
         """Return a list of ``length`` numbers, or none where the key is missing or its list is empty.
@@ -132,5 +132,7 @@ def _fields(path: Path, lines: list[str]) -> dict[str, str]:
                 if not following.lstrip().startswith(";"):
                     parts.append(following)
             value = "\n".join(parts).strip()
-        found[" ".join(key.lower().split())] = value
+        name = " ".join(key.lower().split())
+        if found.setdefault(name, value) != value:
+            raise CubeError(f"{path}: '{name}': stands twice and contradicts itself; keep one")
     return found

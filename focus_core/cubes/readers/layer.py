@@ -35,7 +35,7 @@ def open_layer(path: Path, variable: str | None = None) -> Layer:
     if kind is Format.MATLAB:
         values = read_matlab(path, variable, dims=2)
         return Layer(values, PixelGrid(Shape2d(*values.shape), PIXELS))
-    if kind is not Format.GEOTIFF:
+    if kind is not Format.TIFF:
         raise CubeError(f"{path}: expected a GeoTIFF or a MATLAB file with one layer")
     with open_raster(path) as file:
         if file.count != 1:

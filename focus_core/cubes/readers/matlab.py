@@ -1,33 +1,49 @@
-"""Arrays in MATLAB files up to version 7: the file is read whole, since its format allows nothing else.
+"""Arrays in MATLAB files of version 5 to 7, which carry no wavelengths.
 
-Knows which variable is meant; knows nothing of wavelengths, which these files do not carry.
+Reads the format itself ("MAT-File Format", The MathWorks), one array and no more than it declares: SciPy's reader, the
+cross-check in the tests, crashes the interpreter on some damaged files.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
+import os
 import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dask.array as da
 import numpy as np
-import scipy.io
 
 from focus_core.cubes.readers.protocol import READ_PX, OpenedCube
+from focus_core.cubes.readers.view import refuse_inflation
 from focus_core.errors import CubeError
 
-_NUMERIC = {
-    "double": 8, "single": 4, "logical": 1,
-    "int8": 1, "int16": 2, "int32": 4, "int64": 8, "uint8": 1, "uint16": 2, "uint32": 4, "uint64": 8,
-}  # fmt: skip
-# Deflate cannot shrink below about 1/1032, so a file that promises more is broken or hostile.
-_LARGEST_INFLATION = 1100
+_ELEMENT = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
+_CLASS = {6: "f8", 7: "f4", 8: "i1", 9: "u1", 10: "i2", 11: "u2", 12: "i4", 13: "u4", 14: "i8", 15: "u8"}
+_MATRIX, _COMPRESSED = 14, 15
+_COMPLEX = 0x0800
+_PREFIX = 4096
+"""Bytes that hold an array's flags, shape and name."""
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A numeric array in the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    at: int
+    """Position in the file of the element that holds it."""
+    real: int
+    """Position of its numbers within that element."""
 
 
 def open_matlab(path: Path, variable: str | None = None) -> OpenedCube:
-    """Open the three-dimensional array ``(row, column, band)`` of a MATLAB file.
+    """Open the three-dimensional array ``(row, column, band)`` of a MATLAB file, which is read whole.
 
     Raises
     ------
@@ -48,32 +64,25 @@ def read_matlab(path: Path, variable: str | None, *, dims: int) -> Any:
         If the file cannot be read, or the array cannot be found.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            found = {
-                name: shape
-                for name, shape, kind in scipy.io.whosmat(path)
-                if len(shape) == dims and kind in _NUMERIC and math.prod(shape) > 0
-            }
-            sizes = {name: _NUMERIC[kind] for name, _, kind in scipy.io.whosmat(path) if kind in _NUMERIC}
-            name = _choose(path, variable, found, dims)
-            _refuse_inflation(path, name, found[name], sizes[name])
-            values = np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
+        with path.open("rb") as file:
+            order = {b"IM": "<", b"MI": ">"}[file.read(128)[126:128]]
+            found = {item.name: item for item in _arrays(file, order) if len(item.shape) == dims}
+            name = choose_array(path, variable, {key: item.shape for key, item in found.items()}, dims)
+            return _values(path, file, order, found[name])
     except CubeError:
         raise
-    except (ValueError, TypeError, OSError, KeyError, EOFError, NotImplementedError, Warning, zlib.error) as error:
-        raise CubeError(f"{path}: cannot be read as a MATLAB file ({error}); copy it again") from error
-    if values.dtype.kind not in "iufb" or values.ndim != dims:
-        raise CubeError(f"{path}: '{name}' must be real numbers in {dims} dimensions, found {values.dtype}")
-    return values
+    except (ValueError, KeyError, IndexError, OverflowError, EOFError, OSError, zlib.error) as error:
+        raise CubeError(f"{path}: cannot be read as a MATLAB file ({error!r}); copy it again") from error
 
 
-def _refuse_inflation(path: Path, name: str, shape: tuple[int, ...], itemsize: int) -> None:
-    if math.prod(shape) * itemsize > _LARGEST_INFLATION * path.stat().st_size:
-        raise CubeError(f"{path}: '{name}' {shape} cannot fit in a file of this size; copy it again")
+def choose_array(path: Path, variable: str | None, found: dict[str, Any], dims: int) -> str:
+    """Return the name of the array that is meant, among those found with their shapes.
 
-
-def _choose(path: Path, variable: str | None, found: dict[str, Any], dims: int) -> str:
+    Raises
+    ------
+    CubeError
+        If the named one is not there, or none is named and there is not exactly one.
+    """
     listed = ", ".join(f"{name} {shape}" for name, shape in sorted(found.items())) or "none"
     if variable is not None and variable not in found:
         raise CubeError(f"{path}: no numeric array '{variable}' of {dims} dimensions; found: {listed}")
@@ -82,3 +91,75 @@ def _choose(path: Path, variable: str | None, found: dict[str, Any], dims: int) 
             f"{path}: expected one numeric array of {dims} dimensions, found: {listed}; name the 'variable'"
         )
     return variable if variable is not None else next(iter(found))
+
+
+def _arrays(file: Any, order: str) -> Iterator[_Stored]:
+    at = 128
+    while head := _exactly(file, at, 8, end=True):
+        kind, size = np.frombuffer(head, order + "u4")
+        stored = _described(_content(file, at, int(kind), int(size), _PREFIX), order, at)
+        if stored is not None:
+            yield stored
+        at += 8 + int(size)
+
+
+def _exactly(file: Any, at: int, count: int, *, end: bool = False) -> bytes:
+    """Return ``count`` bytes; none at the end of the file, where that is allowed."""
+    left = os.fstat(file.fileno()).st_size - at
+    if left <= 0 and end:
+        return b""
+    if left < count:
+        raise EOFError(f"{count} bytes wanted at {at}, {max(left, 0)} left")
+    file.seek(at)
+    return bytes(file.read(count))
+
+
+def _content(file: Any, at: int, kind: int, size: int, most: int) -> bytes:
+    """Return the first ``most`` bytes of a matrix, its tag left out."""
+    if kind == _COMPRESSED:
+        return zlib.decompressobj().decompress(_exactly(file, at + 8, size), 8 + most)[8:]
+    return _exactly(file, at + 8, min(size, most))
+
+
+def _described(content: bytes, order: str, at: int) -> _Stored | None:
+    """Return what a matrix is; none if it is no real numeric array."""
+    flags, after = _element(content, order, 0)
+    if len(flags) < 8:
+        raise EOFError("an array without flags")
+    word = int(np.frombuffer(flags, order + "u4", 1)[0])
+    if word & 0xFF not in _CLASS or word & _COMPLEX:
+        return None
+    dims, after = _element(content, order, after)
+    name, after = _element(content, order, after)
+    shape = tuple(int(length) for length in np.frombuffer(dims, order + "i4"))
+    if min(shape, default=0) <= 0:
+        return None
+    return _Stored(name.decode("ascii"), shape, np.dtype(_CLASS[word & 0xFF]), at, after)
+
+
+def _tag(content: bytes, order: str, at: int) -> tuple[int, int, int]:
+    """Return kind, size in bytes and start of an element, which may be of the short form."""
+    word = int(np.frombuffer(content, order + "u4", 1, at)[0])
+    if word >> 16:
+        return word & 0xFFFF, word >> 16, at + 4
+    return word, int(np.frombuffer(content, order + "u4", 1, at + 4)[0]), at + 8
+
+
+def _element(content: bytes, order: str, at: int) -> tuple[bytes, int]:
+    """Return an element's content and where the next one starts, on a multiple of eight bytes."""
+    _, size, start = _tag(content, order, at)
+    if start + size > len(content):
+        raise EOFError(f"an element of {size} bytes is cut off")
+    return content[start : start + size], start + size + -(start + size) % 8
+
+
+def _values(path: Path, file: Any, order: str, item: _Stored) -> Any:
+    count = math.prod(item.shape)
+    refuse_inflation(path, item.name, count * item.dtype.itemsize, path.stat().st_size)
+    kind, size = np.frombuffer(_exactly(file, item.at, 8), order + "u4")
+    content = _content(file, item.at, int(kind), int(size), item.real + 16 + 8 * count)
+    code, stored, start = _tag(content, order, item.real)
+    dtype = np.dtype(order + _ELEMENT[code])
+    if stored != count * dtype.itemsize:
+        raise ValueError(f"'{item.name}' {item.shape} holds {stored} bytes of {dtype}")
+    return np.frombuffer(content, dtype, count, start).astype(item.dtype).reshape(item.shape, order="F")

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from focus_core.cubes.axes import Shape2d
+from focus_core.errors import CubeError
 
 READ_PX = 256
 """Side of the pieces in which a file is read, pixels; all its bands at once."""
@@ -45,6 +46,8 @@ class OpenedCube:
     """Added after the factor, ``(band,)``."""
     gain_source: str = "none in the file"
     """Where in the file the factor stands."""
+    quantity: str | None = None
+    """What the numbers mean after the factor, where the file names it: reflectance or radiance."""
     transform: Any = None
     """``rasterio.Affine`` of the upper left pixel corner; none where the file has no georeference."""
     crs: Any = None
@@ -61,3 +64,16 @@ class OpenedCube:
     def shape(self) -> Shape2d:
         """Extent in pixels."""
         return Shape2d(rows=int(self.data.shape[1]), cols=int(self.data.shape[2]))
+
+
+def same_folder(found: Path, named: Path) -> Path:
+    """Return a companion file, unless it is a link to elsewhere: the campaign file's folder confines what is read.
+
+    Raises
+    ------
+    CubeError
+        If it lies in another folder than the file that was named.
+    """
+    if found.resolve().parent != named.resolve().parent:
+        raise CubeError(f"{found}: a link out of its folder; keep header and data together")
+    return found

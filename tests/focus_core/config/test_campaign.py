@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 import yaml
 
-from focus_core.config import CampaignFile, RasterPlots, VectorPlots
-from focus_core.config.campaign import LinearWavelengths
+from focus_core.config import CampaignFile, LinearWavelengths, RasterPlots, VectorPlots
 from focus_core.errors import CampaignError, MissingInputError
 
 SMALL: dict[str, Any] = {

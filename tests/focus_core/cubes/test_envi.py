@@ -107,6 +107,7 @@ def test_wavelengths_in_band_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"Bands": "4"}, r"'bands': stands twice and contradicts itself; keep one"),
         ({"interleave": "bup"}, r"c\.hdr: 'interleave': expected bsq, bil or bip, found 'bup'"),
         ({"lines": "8"}, r"c\.raw: 280 bytes, but c\.hdr describes 320"),
         ({"lines": "6"}, r"280 bytes, but c\.hdr describes 240"),
@@ -116,6 +117,8 @@ def test_wavelengths_in_band_names(tmp_path: Path) -> None:
         ({"samples": "99999999999"}, r"'samples': expected a whole number from 1 on"),
         ({"byte_order": "2"}, r"'byte order': expected 0"),
         ({"wavelength": "{1, 2}"}, r"'wavelength': holds 2 numbers for 5 bands"),
+        ({"wavelength": "{1, 2, , 4, 5}"}, r"'wavelength': expected numbers: could not convert string to float: ''"),
+        ({"wavelength": "{1, 2, , 3, 4, 5}"}, r"'wavelength': holds 6 numbers for 5 bands"),
         ({"wavelength": "{1, 2, 3, 4, x}"}, r"'wavelength': expected numbers"),
         ({"wavelength": "{1, 2, 3"}, r"'wavelength': the list has no closing brace"),
         ({"bbl": "{1, 0}"}, r"'bbl': holds 2 numbers for 5 bands"),

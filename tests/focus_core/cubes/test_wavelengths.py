@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_core.config.campaign import LinearWavelengths
+from focus_core.config import LinearWavelengths
 from focus_core.cubes.readers import OpenedCube
 from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError
@@ -40,6 +40,15 @@ def test_micrometres(units: str | None) -> None:
     np.testing.assert_allclose(found.nm, [400, 500, 600])
     np.testing.assert_allclose(found.fwhm_nm, [10, 20, np.nan])
     assert ("taken as µm by magnitude" in found.decision) == (units in {None, "unknown"})
+
+
+@pytest.mark.parametrize(
+    ("values", "units", "fwhm", "found"),
+    [([0.4, 0.5, 0.6], "um", 5.0, "5000 nm"), ([400, 405, 410], "nm", 0.006, "0.006 nm")],
+)
+def test_widths_in_another_unit_are_refused(values: list[float], units: str, fwhm: float, found: str) -> None:
+    with pytest.raises(CubeError, match=rf"'fwhm' of about {found} does not fit bands .* nm apart; is it in another"):
+        decide_wavelengths(cube(values, units, fwhm=np.full(3, fwhm)), None)
 
 
 def test_metres() -> None:
