@@ -115,6 +115,16 @@ def aggregate(
     _show("aggregate", started, values, json_path)
 
 
+@benches.command()
+def sink(seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False) -> None:
+    """Other sinks and wirings, with and without a planted collapse."""
+    numbers = _whole_numbers(seeds)
+    from focus_core.bench import sink as bench
+
+    started = time.perf_counter()
+    _show("sink", started, bench.run(numbers), json_path)
+
+
 def _whole_numbers(seeds: str) -> tuple[int, ...]:
     try:
         return tuple(int(seed) for seed in seeds.split(","))

@@ -127,6 +127,40 @@ def test_a_planted_shortcut_shows_in_the_curve(
     assert values[0] > 0.2 * np.abs(values).sum()
 
 
+def test_a_range_withheld_in_training_holds_nothing_and_moves_nothing(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    whole, data = small_spec(), planted(seed=0)
+    spec = small_spec(groups=tuple(group for group in whole.groups if group.name != "g1"))
+    model = fresh(small_vit(), spec, data)
+    fit(model, data, planted(plots=12, seed=1), SETTINGS.model_copy(update={"epochs": 5}))
+    drought = data.reflectance[data.label == 1]
+    changed = drought.clone()
+    changed[:, 3:6] += 0.3  # what drought lowers
+    before, after = model.explain(drought), model.explain(changed)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert (model.spec.group_of_band()[3:6] == -1).all()
+
+
+def test_random_prompts_tell_nothing_apart(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    data, right, at_peak = planted(plots=60, seed=2), [], []
+    for seed in range(12):
+        model, generator = fresh(small_vit(), small_spec(), data), torch.Generator().manual_seed(seed)
+        model.initialise(generator)
+        torch.nn.init.normal_(model.loading, generator=generator)
+        found = plot_logits(model.explain(data.reflectance).logit, data).argmax(1)
+        right.append((found == plot_labels(data)).float().mean())
+        at_peak.append(curve(model, data, 1).argmax() == 1)
+    assert 0.2 < np.mean(right) < 0.45  # chance is a third
+    assert np.mean(at_peak) < 0.6  # chance is a quarter
+
+
 def test_shuffled_labels_leave_nothing_to_learn(
     small_vit: Callable[..., VisionTransformer],
     small_spec: Callable[..., ModelSpec],
