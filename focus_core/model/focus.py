@@ -12,7 +12,7 @@ the directions that rows read along share a few basis vectors, because one ViT s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import torch
@@ -84,6 +84,8 @@ class Focus(nn.Module):
 
     prefix_read = 0
     """How many class and register tokens the rows read."""
+    cacheable = True
+    """Whether what the backbone makes of an image is the same throughout training."""
     reference_mean: Tensor
 
     def __init__(
@@ -143,7 +145,7 @@ class Focus(nn.Module):
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> tuple[BlockTokens, ...]:
         """Run the frozen backbone once over a tile's group images."""
-        return tuple(walk(self.vit, images.flatten(0, 1), self.spec.read_blocks))
+        return tuple(self._walk(images))
 
     def read(self, blocks: Iterable[BlockTokens]) -> Reading:
         """Let the class rows read a frozen forward pass, block by block; the only part that is differentiated."""
@@ -173,7 +175,7 @@ class Focus(nn.Module):
         """
         images, occupied = self.front_end(reflectance)
         # Blocks are read as the pass goes by, so that no more than one block's keys and values are held.
-        reading = self.read(walk(self.vit, images.flatten(0, 1), self.spec.read_blocks))
+        reading = self.read(self._walk(images))
         importance = self.contrastive(reading.evidence) - self.reference_mean
         logit = importance.sum(dim=-1) + self.bias
         prefix = self.prefix_read
@@ -193,6 +195,9 @@ class Focus(nn.Module):
             saliency=saliency.unflatten(-1, (self.layout.rows, self.layout.cols)),
         )
 
+    def _walk(self, images: Float[Tensor, "batch group 3 height width"]) -> Iterator[BlockTokens]:
+        return walk(self.vit, images.flatten(0, 1), self.spec.read_blocks)
+
     def _read_block(
         self, index: int, tokens: BlockTokens
     ) -> tuple[
@@ -204,10 +209,10 @@ class Focus(nn.Module):
         batch = len(tokens.entry) // len(self.spec.groups)
         unread = self.layout.prefix - self.prefix_read
         prompts = self.class_prompts[index] + self.group_prompts[index][:, None]
-        rows = tokens.entry[:, None] + _per_image(prompts, batch)
+        rows = tokens.entry[:, None] + per_image(prompts, batch)
         looked = self._look(index, rows, tokens.keys[:, :, unread:])
         directions = torch.matmul(self.loading[index], self.basis[index])
-        words = said(looked.attention, tokens.values[:, :, unread:], _per_image(directions, batch))
+        words = said(looked.attention, tokens.values[:, :, unread:], per_image(directions, batch))
         return words, looked.attention.mean(dim=1), looked.sink_share.mean(dim=1)
 
     def _look(
@@ -216,7 +221,7 @@ class Focus(nn.Module):
         block = self.vit.blocks[self.spec.read_blocks[index]]
         if self.sink_keys is None:
             return look(block, rows, keys)
-        return look(block, rows, keys, _per_image(self.sink_keys[index], len(rows) // len(self.spec.groups)))
+        return look(block, rows, keys, per_image(self.sink_keys[index], len(rows) // len(self.spec.groups)))
 
     @staticmethod
     def _placed(
@@ -233,6 +238,6 @@ class Focus(nn.Module):
         return words + rest[..., None] * share[:, None, None]
 
 
-def _per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:
+def per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:
     """Repeat what belongs to a group for each tile of the batch."""
     return parameter.expand(batch, *parameter.shape).flatten(0, 1)

@@ -22,7 +22,7 @@ class ContextCache:
     Parameters
     ----------
     model
-        Whose backbone and front end are used.
+        Whose backbone and front end are used; of one that is not ``cacheable`` nothing is held.
     images
         Standardised group images.
     budget_mb
@@ -32,7 +32,7 @@ class ContextCache:
     def __init__(self, model: Focus, images: Float[Tensor, "tile group 3 height width"], *, budget_mb: float) -> None:
         self._model, self._groups = model, images.shape[1]
         tiles, one = len(images), cache_megabytes(model, 1)
-        self.held = min(tiles, int(budget_mb / one))
+        self.held = min(tiles, int(budget_mb / one)) if model.cacheable else 0
         logger.info(
             "keys and values of %d tiles take %.0f MB, the budget is %.0f MB: %d held, %d computed again each epoch",
             *(tiles, tiles * one, budget_mb, self.held, tiles - self.held),

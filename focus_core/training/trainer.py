@@ -6,6 +6,7 @@ Knows windows and their classes; does not know plots.
 from __future__ import annotations
 
 import copy
+import functools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -63,7 +64,7 @@ class Trainer:
         self.model, self.cache, self.windows = model, cache, windows
         self.settings, self.generator, self.keep = settings, generator, 1.0 - group_dropout
         self.class_weight = class_weight(windows.label, len(model.spec.classes))
-        self.empty = self._empty() if model.sink_keys is not None and settings.attraction_weight else None
+        self.empty = self._empty() if model.spec.sink and settings.attraction_weight else None
 
     def run(self, validate: Callable[[], tuple[float, float]]) -> tuple[float, int, float, dict[str, Tensor]]:
         """Train until the validation loss stops falling; return it, its epoch, the training loss and the weights."""
@@ -112,14 +113,19 @@ class Trainer:
         kept = torch.rand(len(part), 1, groups, 1, generator=self.generator) < self.keep
         loss = _sides(self.model, reading, kept / self.keep, self.windows, part).loss(self.class_weight)
         if self.empty is not None:
-            on_empty = self.model.read(self.empty).sink_share
+            on_empty = self.model.read(self.empty()).sink_share
             loss = loss + self.settings.attraction_weight * attraction_loss(on_empty, reading.sink_share)
         return loss
 
-    def _empty(self) -> tuple[BlockTokens, ...]:
+    def _empty(self) -> Callable[[], tuple[BlockTokens, ...]]:
+        """Draw the images with nothing to read; return what gives their forward pass at each step."""
         size = self.model.front_end.input_px
         empty = empty_images(_EMPTY_IMAGES, size, size, self.generator)
-        return self.model.encode(empty[:, None].expand(-1, len(self.model.spec.groups), -1, -1, -1))
+        images = empty[:, None].expand(-1, len(self.model.spec.groups), -1, -1, -1)
+        if not self.model.cacheable:
+            return functools.partial(self.model.encode, images)
+        tokens = self.model.encode(images)
+        return lambda: tokens
 
 
 def _sides(
