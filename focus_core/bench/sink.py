@@ -40,11 +40,11 @@ VARIANTS: dict[str, tuple[type[Focus], dict[str, object]]] = {
     "focus": (Focus, {}),
 }
 """Wiring and settings by name; ``focus`` is what `train` gives."""
-IN_SEQUENCE: dict[str, object] = {"augmented_copies": 1, "epochs": 4, "group_dropout": (0.3,), "cache_budget_mb": 1e-3}
+IN_SEQUENCE: dict[str, object] = {"augmented_copies": 1, "epochs": 4, "group_dropout": (0.3,)}
 """Of the wiring whose every step runs the backbone and its gradient: less training, or it takes an hour."""
 
 _GROUPS = "agronomic"
-_FACTOR = 4.0
+_FACTOR = 16.0
 _SHEET_REFLECTANCE, _VISIBLE_NM = 0.5, 700.0
 _KEPT = ("balanced_accuracy", "band_iou_of_ceiling", "spatial_auc", "sink_share", "ece")
 
