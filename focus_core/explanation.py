@@ -86,7 +86,7 @@ def explain_batches(
         chosen = tiles.isel(tile=part)
         coords: dict[str, Any] = {name: ("tile", chosen[name].to_numpy()) for name in _TILE_COORDS}
         yield xr.Dataset(values, coords={**coords, **_model_coords(model), "fwhm": tiles["fwhm"]}).assign(
-            bias=("cls", model.bias.detach().numpy())
+            bias=("cls", model.bias.detach().cpu().numpy())
         )
 
 

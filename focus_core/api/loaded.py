@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,10 @@ from focus_core.cubes.schema import CUBE, TILES, check
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError
 from focus_core.explanation import explain_tiles, load_focus
-from focus_core.model import Focus
+from focus_core.model import Focus, placement
 
 
-def load(model: str | Path, *, tracking_uri: str | None = None) -> LoadedModel:
+def load(model: str | Path, *, tracking_uri: str | None = None, device: Literal["auto", "cpu"] = "auto") -> LoadedModel:
     """Load a trained model.
 
     Parameters
@@ -25,6 +26,8 @@ def load(model: str | Path, *, tracking_uri: str | None = None) -> LoadedModel:
         ``models:/<name>@champion``, ``models:/<name>/<version>`` or a model folder.
     tracking_uri
         Of the MLflow registry; by default ``MLFLOW_TRACKING_URI``.
+    device
+        ``auto`` explains on a GPU where there is one, with bfloat16 in the frozen pass; ``cpu`` on the processor.
 
     Raises
     ------
@@ -37,7 +40,7 @@ def load(model: str | Path, *, tracking_uri: str | None = None) -> LoadedModel:
     """
     tracking.configure(tracking_uri)
     focus, digest = load_focus(str(model))
-    return LoadedModel(str(model), focus, digest)
+    return LoadedModel(str(model), focus.place(placement(device)), digest)
 
 
 class LoadedModel:

@@ -75,6 +75,8 @@ class PretrainSettings(Settings):
     """Peak learning rate of AdamW."""
     seed: int = Field(default=1, ge=0)
     """Seed of weights, masks and order."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``auto``: a GPU where there is one, with bfloat16 in forward passes; ``cpu``: the processor, bit for bit."""
 
     @model_validator(mode="after")
     def _named(self) -> PretrainSettings:
@@ -101,7 +103,7 @@ class TrainSettings(Settings):
     augmented_copies: int = Field(default=2, ge=0)
     """Copies of each training tile in the cache: flipped, brighter or darker, noisier, and mixed from two classes."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
-    """Largest cache of keys and values, MB; tiles beyond it run through the backbone again in each epoch."""
+    """Largest cache of keys and values, MB, on the device; tiles beyond it run through the backbone in each epoch."""
     epochs: int = Field(default=8, ge=1)
     """Largest number of passes over the training tiles."""
     patience: int = Field(default=4, ge=1)
@@ -116,6 +118,8 @@ class TrainSettings(Settings):
     """Largest share of trained parameters in the backbone's; 0.01 is the paper's for ViT-B."""
     seed: int = Field(default=1, ge=0)
     """Seed of weights, augmentation and order."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``auto``: a GPU where there is one, with bfloat16 in frozen passes; ``cpu``: the processor, bit for bit."""
     model_name: str = Field(default="focus", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Name of the registered model."""
 
@@ -160,6 +164,8 @@ class ExplainSettings(Settings):
 
     batch_tiles: int = Field(default=16, ge=1)
     """Tiles in a forward pass."""
+    device: Literal["auto", "cpu"] = "auto"
+    """``auto``: a GPU where there is one, with bfloat16 in frozen passes; ``cpu``: the processor, bit for bit."""
 
 
 class AggregateSettings(Settings):

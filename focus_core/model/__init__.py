@@ -1,6 +1,7 @@
 """The FOCUS model: front end, frozen backbone, prompts, sink and read-out; never loads xarray."""
 
 from focus_core.model.backbone import BlockTokens, layout_of
+from focus_core.model.device import CPU, Placement, placement
 from focus_core.model.focus import Explanation, Focus, Reading
 from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
 from focus_core.model.published import published_vit
@@ -19,6 +20,7 @@ from focus_core.model.weights import (
 __all__ = [
     "BACKBONE_WEIGHTS",
     "CHANNELS",
+    "CPU",
     "MODEL_WEIGHTS",
     "BackboneReference",
     "BlockTokens",
@@ -28,11 +30,13 @@ __all__ = [
     "GroupImages",
     "GroupRange",
     "ModelSpec",
+    "Placement",
     "Reading",
     "evenly_spaced",
     "layout_of",
     "load_backbone",
     "load_model",
+    "placement",
     "published_vit",
     "read_backbone",
     "read_spec",

@@ -25,6 +25,7 @@ from focus_core.model.blocks import (
     query_of,
     run_block,
 )
+from focus_core.model.device import CPU, Placement
 
 _CHANNELS = 3
 
@@ -99,7 +100,9 @@ def freeze(vit: Vit) -> Vit:
     return vit.eval()
 
 
-def walk(vit: Vit, images: Float[Tensor, "image 3 height width"], blocks: Sequence[int]) -> Iterator[BlockTokens]:
+def walk(
+    vit: Vit, images: Float[Tensor, "image 3 height width"], blocks: Sequence[int], placement: Placement = CPU
+) -> Iterator[BlockTokens]:
     """Run the frozen ViT once, and give what rows need at some of its blocks, in their order.
 
     Rows start as the class token's state on entry to the block, the model's own. A model without one (SigLIP)
@@ -113,16 +116,22 @@ def walk(vit: Vit, images: Float[Tensor, "image 3 height width"], blocks: Sequen
         Group images.
     blocks
         Indices in increasing order; what lies behind the last is not run.
+    placement
+        Where the backbone and the images lie; keys and values are of its dtype.
     """
-    tokens, ropes = embed(vit, images)
+    with placement.autocast():
+        tokens, ropes = embed(vit, images)
     for index, (block, rope) in enumerate(zip(vit.blocks[: blocks[-1] + 1], ropes, strict=False)):
         entering = tokens
         if index < blocks[-1]:  # after the last block's keys and values nobody reads the tokens again
-            tokens = run_block(block, entering, rope)
+            with placement.autocast():  # never across a yield: what reads the tokens is not to be cast
+                tokens = run_block(block, entering, rope)
         if index in blocks:
             entry = entering.mean(dim=1) if vit.cls_token is None else entering[:, 0]
             # Not before the block has run: its own peak need not hold keys and values.
-            yield BlockTokens(entry, *key_value_of(block, entering, rope))
+            with placement.autocast():
+                keys, values = key_value_of(block, entering, rope)
+            yield BlockTokens(entry, keys.to(placement.dtype), values.to(placement.dtype))
 
 
 def embed(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from focus_core.errors import ModelError
 from focus_core.model.backbone import BlockTokens, Look, freeze, layout_of, look, said, walk
 from focus_core.model.blocks import Vit
+from focus_core.model.device import CPU, Placement
 from focus_core.model.frontend import FrontEnd
 from focus_core.model.spec import ModelSpec
 
@@ -107,6 +108,7 @@ class Focus(nn.Module):
                 f"block {max(spec.read_blocks)} is to be read on a backbone of {len(vit.blocks)} blocks; read fewer"
             )
         self.spec = spec
+        self.placement = CPU
         self._vit = [freeze(vit)]  # in a list: the backbone's tensors are no part of this module's state
         self.front_end = FrontEnd(
             spec.group_of_band(),
@@ -136,16 +138,23 @@ class Focus(nn.Module):
         """The part of the contrastive logit that no group owns: class bias and the reference means."""
         return self.class_bias - self.class_bias.mean() + self.reference_mean.sum(dim=1)
 
+    def place(self, placement: Placement) -> Focus:
+        """Move the model and its frozen backbone; `encode` and `explain` take windows from anywhere."""
+        self.placement = placement
+        self.vit.to(placement.device)
+        return self.to(placement.device)
+
+    @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw small prompts and a basis of unit length; all else starts at zero, and so does every logit."""
         drawn = {self.class_prompts: 0.02, self.group_prompts: 0.02, self.basis: self.basis.shape[-1] ** -0.5}
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=drawn.get(parameter, 0.0), generator=generator)
+        for parameter in self.parameters():  # drawn where the generator is, so that every device starts alike
+            parameter.copy_(torch.empty(parameter.shape).normal_(std=drawn.get(parameter, 0.0), generator=generator))
 
     @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> tuple[BlockTokens, ...]:
-        """Run the frozen backbone once over a tile's group images."""
-        return tuple(self._walk(images))
+        """Run the frozen backbone once over a tile's group images; what it leaves lies where the model does."""
+        return tuple(self._walk(images.to(self.placement.device)))
 
     def read(self, blocks: Iterable[BlockTokens]) -> Reading:
         """Let the class rows read a frozen forward pass, block by block; the only part that is differentiated."""
@@ -172,8 +181,13 @@ class Focus(nn.Module):
         ----------
         reflectance
             In the model's quantity; NaN outside the plot. A pass over a window is a batch of one image per group.
+
+        Returns
+        -------
+        Explanation
+            float32 on the processor, wherever the model lies.
         """
-        images, occupied = self.front_end(reflectance)
+        images, occupied = self.front_end(reflectance.to(self.placement.device))
         # Blocks are read as the pass goes by, so that no more than one block's keys and values are held.
         reading = self.read(self._walk(images))
         importance = self.contrastive(reading.evidence) - self.reference_mean
@@ -183,7 +197,7 @@ class Focus(nn.Module):
         background = (reading.attention[..., prefix:] * (occupied[:, None, None] == 0)).sum(dim=-1)
         spoken = reading.said.abs()
         saliency = self._placed(self.contrastive(reading.said)[..., prefix:], importance, occupied)
-        return Explanation(
+        found = Explanation(
             evidence=reading.evidence,
             importance=importance,
             logit=logit,
@@ -194,9 +208,10 @@ class Focus(nn.Module):
             background_attention=background / total,
             saliency=saliency.unflatten(-1, (self.layout.rows, self.layout.cols)),
         )
+        return Explanation(*(tensor.cpu() for tensor in found))
 
     def _walk(self, images: Float[Tensor, "batch group 3 height width"]) -> Iterator[BlockTokens]:
-        return walk(self.vit, images.flatten(0, 1), self.spec.read_blocks)
+        return walk(self.vit, images.flatten(0, 1), self.spec.read_blocks, self.placement)
 
     def _read_block(
         self, index: int, tokens: BlockTokens
@@ -210,9 +225,9 @@ class Focus(nn.Module):
         unread = self.layout.prefix - self.prefix_read
         prompts = self.class_prompts[index] + self.group_prompts[index][:, None]
         rows = tokens.entry[:, None] + per_image(prompts, batch)
-        looked = self._look(index, rows, tokens.keys[:, :, unread:])
+        looked = self._look(index, rows, tokens.keys[:, :, unread:].float())
         directions = torch.matmul(self.loading[index], self.basis[index])
-        words = said(looked.attention, tokens.values[:, :, unread:], per_image(directions, batch))
+        words = said(looked.attention, tokens.values[:, :, unread:].float(), per_image(directions, batch))
         return words, looked.attention.mean(dim=1), looked.sink_share.mean(dim=1)
 
     def _look(

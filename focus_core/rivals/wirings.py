@@ -83,7 +83,7 @@ class SinkInSequence(Focus):
 
     def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> tuple[BlockTokens, ...]:
         """Run the frozen backbone with its sinks; gradients reach the sinks, and nothing else of it."""
-        return tuple(self._walk(images))
+        return tuple(self._walk(images.to(self.placement.device)))
 
     def _walk(self, images: Float[Tensor, "batch group 3 height width"]) -> Iterator[BlockTokens]:
         sinks, last = _sink_keys(self), self.spec.read_blocks[-1]

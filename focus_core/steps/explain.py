@@ -9,6 +9,7 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import open_store
 from focus_core.explanation import load_focus, write_explanation
+from focus_core.model import placement
 from focus_core.steps._status import recorded
 
 
@@ -25,7 +26,7 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     explanation_uri
         Where to write.
     settings
-        Batch size.
+        Batch size and device.
 
     Returns
     -------
@@ -41,6 +42,7 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     """
     tiles = open_store(tiles_uri, TILES)
     model, model_digest = load_focus(model_uri)
+    model.place(placement(settings.device))
     spec = model.spec
 
     def write(folder: Path) -> Metrics:

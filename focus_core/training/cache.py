@@ -26,7 +26,8 @@ class ContextCache:
     images
         Standardised group images.
     budget_mb
-        Largest size, MB. The first tiles are held; the tiles themselves stand before their augmented copies.
+        Largest size, MB, of the memory where the model lies. The first tiles are held; the tiles themselves stand
+        before their augmented copies.
     """
 
     def __init__(self, model: Focus, images: Float[Tensor, "tile group 3 height width"], *, budget_mb: float) -> None:
@@ -73,8 +74,8 @@ def _joined(parts: list[list[Tensor]]) -> list[Tensor]:
 
 
 def cache_megabytes(model: Focus, tiles: int) -> float:
-    """Return the size of a cache of ``tiles`` tiles, MB."""
+    """Return the size of a cache of ``tiles`` tiles, MB; keys and values are of the model's placement's dtype."""
     tokens = model.layout.prefix + model.layout.patches
     width = model.vit.embed_dim
-    numbers = len(model.spec.read_blocks) * (1 + 2 * tokens) * width
-    return float(tiles * len(model.spec.groups) * numbers * 4 / 1e6)
+    image = len(model.spec.read_blocks) * width * (4 + 2 * tokens * model.placement.dtype.itemsize)
+    return float(tiles * len(model.spec.groups) * image / 1e6)

@@ -28,7 +28,8 @@ class Sides(NamedTuple):
 
     def loss(self, class_weight: Float[Tensor, " cls"]) -> Float[Tensor, ""]:
         """Return the cross-entropy of what each side says, weighted by class and share, mean over windows."""
-        each = nn.functional.cross_entropy(self.logit, self.label, weight=class_weight, reduction="none")
+        weight = class_weight.to(self.logit.device)
+        each = nn.functional.cross_entropy(self.logit, self.label, weight=weight, reduction="none")
         return 2.0 * (each * self.share).mean()
 
 
@@ -42,16 +43,17 @@ def sides(words: Float[Tensor, "tile cls token"], bias: Float[Tensor, " cls"], w
     bias
         Of the classes.
     windows
-        The same windows.
+        The same windows, on any device.
     """
-    prefix = words.shape[-1] - windows.region.shape[-1]
+    region, label, other = (each.to(words.device) for each in (windows.region, windows.label, windows.other))
+    prefix = words.shape[-1] - region.shape[-1]
     placeless, patches = words[..., :prefix].sum(dim=-1), words[..., prefix:]
     logits, shares = [], []
-    for side in (1.0 - windows.region, windows.region):
+    for side in (1.0 - region, region):
         share = side.mean(dim=-1)
         logits.append(placeless + (patches * side[:, None]).sum(dim=-1) / share.clamp_min(_SMALLEST)[:, None] + bias)
         shares.append(share)
-    return Sides(torch.cat(logits), torch.cat([windows.label, windows.other]), torch.cat(shares))
+    return Sides(torch.cat(logits), torch.cat([label, other]), torch.cat(shares))
 
 
 def attraction_loss(

@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from focus_core.config import PretrainSettings
+from focus_core.model import placement
 
 logger = logging.getLogger(__name__)
 
@@ -87,13 +88,14 @@ def pretrain_backbone(
     Returns
     -------
     tuple
-        The backbone and the mean loss of the last epoch (NaN where there was none).
+        The backbone, on the processor, and the mean loss of the last epoch (NaN where there was none).
     """
     torch.manual_seed(settings.seed)
     vit = VisionTransformer(**arguments)
     if settings.method == "random" or settings.epochs == 0:
         return vit, float("nan")
-    model = MaskedImageModel(vit)
+    place = placement(settings.device)
+    model = MaskedImageModel(vit).to(place.device)
     batches = len(images) // settings.batch_images + 1
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.05)
     steps = settings.epochs * batches
@@ -108,9 +110,10 @@ def pretrain_backbone(
     for epoch in track(range(settings.epochs), description="pretrain", transient=True):
         total = 0.0
         for part in torch.randperm(len(images), generator=generator).tensor_split(batches):
-            batch = _flipped(images[part], generator)
-            hidden = torch.rand(len(part), vit.patch_embed.num_patches, generator=generator)
-            loss = model(batch, hidden < settings.mask_share)
+            batch = _flipped(images[part], generator).to(place.device)
+            hidden = torch.rand(len(part), vit.patch_embed.num_patches, generator=generator) < settings.mask_share
+            with place.autocast():
+                loss = model(batch, hidden.to(place.device))
             optimiser.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -119,7 +122,7 @@ def pretrain_backbone(
             total += loss.item() * len(part)
         mean = total / len(images)
         logger.info("pretrain epoch %d: loss %.4f", epoch + 1, mean)
-    return vit, mean
+    return vit.cpu(), mean
 
 
 def _flipped(

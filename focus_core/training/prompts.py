@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_core.config import TrainSettings
-from focus_core.model import Focus
+from focus_core.model import CPU, Focus, placement
 from focus_core.training.cache import ContextCache
 from focus_core.training.trainer import Trainer, validation_loss
 from focus_core.training.windows import Labelled, augmented, plot_labels, plot_logits
@@ -38,7 +38,7 @@ class FitSummary:
 
 
 def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSettings) -> FitSummary:
-    """Train in place, keep what does best on validation plots, calibrate and centre it.
+    """Train in place, keep what does best on validation plots, calibrate and centre it; leave it on the processor.
 
     Whole groups are left out at random while prompts train, so that evidence is taken from all groups that carry it
     and not from a sufficient few; how many is chosen among ``settings.group_dropout``.
@@ -55,6 +55,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     generator = torch.Generator().manual_seed(settings.seed)
     windows = augmented(model, train, settings.augmented_copies, generator)
     held_out = augmented(model, validation, 1, torch.Generator().manual_seed(_CHECK_SEED))
+    model.place(placement(settings.device))
     cache = ContextCache(model, windows.images, budget_mb=settings.cache_budget_mb)
     checks = ContextCache(model, held_out.images, budget_mb=settings.cache_budget_mb)
     validate = functools.partial(validation_loss, model, checks, held_out)
@@ -73,6 +74,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
         model.loading.div_(temperature)
         model.class_bias.div_(temperature)
     _centre(model, cache, train)
+    model.place(CPU)
     return FitSummary(
         group_dropout=dropout,
         epochs=epochs,
@@ -96,7 +98,7 @@ def _centre(model: Focus, cache: ContextCache, train: Labelled) -> None:
 
     Each plot counts once, and its windows by coverage; only the tiles themselves count, not their copies.
     """
-    evidence = model.contrastive(evidence_of(model, cache)[: len(train.label)])
+    evidence = model.contrastive(evidence_of(model, cache)[: len(train.label)]).cpu()
     per_plot = plot_logits(evidence.flatten(1), train).unflatten(1, tuple(evidence.shape[1:]))
     labels = plot_labels(train)
     classes = model.spec.classes

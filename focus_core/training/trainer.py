@@ -131,7 +131,7 @@ class Trainer:
 def _sides(
     model: Focus, reading: Reading, kept: Float[Tensor, "part 1 group 1"], windows: Mixed, part: Int[Tensor, " part"]
 ) -> Sides:
-    words = (model.contrastive(reading.said) * kept).sum(dim=2)
+    words = (model.contrastive(reading.said) * kept.to(reading.said.device)).sum(dim=2)
     return sides(words, model.class_bias, windows.take(part))
 
 

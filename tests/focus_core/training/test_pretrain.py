@@ -1,8 +1,10 @@
 import pytest
 import torch
+from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.config import BackboneSettings, PretrainSettings
 from focus_core.training import backbone_arguments, pretrain_backbone
+from focus_core.training.pretrain import MaskedImageModel
 
 SETTINGS = PretrainSettings(backbone=BackboneSettings(width=24, depth=2, heads=3), epochs=4, batch_images=32)
 ARGUMENTS = backbone_arguments(SETTINGS, 12)
@@ -38,3 +40,14 @@ def test_a_random_backbone_is_not_trained() -> None:
     right, _ = pretrain_backbone(stripes(4), ARGUMENTS, SETTINGS.model_copy(update={"method": "random"}))
     assert loss != loss
     assert all(torch.equal(a, b) for a, b in zip(left.state_dict().values(), right.state_dict().values(), strict=True))
+
+
+def test_half_precision_gives_the_same_loss_and_a_gradient_to_every_weight() -> None:
+    torch.manual_seed(0)
+    model, images = MaskedImageModel(VisionTransformer(**ARGUMENTS)), stripes(32)
+    hidden = torch.rand(32, 9) < 0.5
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model(images, hidden)
+    half.backward()
+    assert half.item() == pytest.approx(model(images, hidden).item(), rel=0.01)
+    assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
