@@ -171,4 +171,4 @@ def validation_loss(
     every = Sides(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
     weight = class_weight(windows.label, len(model.spec.classes))
     losses = torch.stack([every._replace(logit=every.logit / t).loss(weight) for t in _TEMPERATURES])
-    return float(losses.min()), float(_TEMPERATURES[losses.argmin()])
+    return float(losses.min()), float(_TEMPERATURES[int(losses.argmin())])
