@@ -121,7 +121,9 @@ class _Seed:
             if position == 0:
                 scores |= plot_mean_scores(model, here, seed=self.seed)
                 scores |= self._random_prompts(here, own)
-            found |= {prefix + metric: value for metric, value in scores.items()}
+            # Bands of noise share a wide group with bands that are none.
+            kept = {name: value for name, value in scores.items() if position == 0 or ".null_share" not in name}
+            found |= {prefix + metric: value for metric, value in kept.items()}
         coarse = trial.grouped(groups[-1])
         return {**found, **self._shuffled(coarse, own), **self._withheld(coarse, own), **self._shortcut(own, groups[0])}
 

@@ -62,7 +62,7 @@ def rival_scores(model: Focus, trial: Trial, *, seed: int, prompt_cam_epochs: in
     Scores
         ``<rival>.band_iou.<class>``, ``.spatial_auc.<class>`` and the like; ``<rival>.time_over_focus``, a tile's
         time over FOCUS's; ``focus.band_iou_over.<rival>``, the mean band IoU over classes as a ratio, on the same
-        windows; ``linear_head.balanced_accuracy``.
+        windows, where the rival has any; ``linear_head.balanced_accuracy``.
     """
     images = {fold: model.front_end(data.reflectance).images for fold, data in _folds(trial).items()}
     head = fit_head(model.vit, images["train"], trial.train.label, images["validation"], trial.validation.label)
@@ -119,8 +119,8 @@ def _of_rival(rival: Rival, model: Focus, trial: Trial) -> Scores:
     if "importance" in given:
         bands, own_bands = (score_bands(model.spec, of_plots(each), trial.reference, seed=0) for each in (both, own))
         found |= {f"{rival.name}.{name}": bands[name] for name in bands if name.startswith("band_iou")}
-        ratio = _mean_iou(own_bands) / max(_mean_iou(bands), 1e-9)
-        found[f"focus.band_iou_over.{rival.name}"] = ratio
+        if _mean_iou(bands) > 0.0:
+            found[f"focus.band_iou_over.{rival.name}"] = _mean_iou(own_bands) / _mean_iou(bands)
     if "saliency" in given:
         space = score_space(model.spec, both, trial.reference)
         found |= {f"{rival.name}.{name}": space[name] for name in space if name.startswith("spatial_auc")}
