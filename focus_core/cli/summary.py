@@ -86,10 +86,10 @@ def write_json(content: Mapping[str, Any], path: str) -> None:
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Print a table to standard error; cells are plain text, whatever characters they hold."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
-    table = Table(*columns)
+    table = Table(*(Column(column, overflow="fold") for column in columns))  # a cut name is no name
     for row in rows:
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     console = Console(stderr=True)
