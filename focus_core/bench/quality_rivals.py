@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import torch
 import xarray as xr
 from jaxtyping import Float
-from torch import Tensor
 
 from focus_core.bench.trials import Trial, explained
 from focus_core.evaluation import of_plots, score_bands, score_space
@@ -40,7 +39,7 @@ _IMAGES = 500
 """Group images on which a costly rival is run; the others explain a window of each test plot."""
 _ATTENTION_OR_GRADIENT = ("gradcam", "eigencam", "integrated_gradients", "prompt_cam")
 _REFERENCE_TILES = 24
-_BATCH_TILES = 4
+_BATCH_TILES, _FEATURE_TILES = 4, 16
 
 
 def rival_scores(model: Focus, trial: Trial, *, seed: int, prompt_cam_epochs: int) -> Scores:
@@ -64,7 +63,8 @@ def rival_scores(model: Focus, trial: Trial, *, seed: int, prompt_cam_epochs: in
         time over FOCUS's; ``focus.band_iou_over.<rival>``, the mean band IoU over classes as a ratio, on the same
         windows, where the rival has any; ``linear_head.balanced_accuracy``.
     """
-    images = {fold: model.front_end(data.reflectance).images for fold, data in _folds(trial).items()}
+    folds = {"train": trial.train, "validation": trial.validation}
+    images = {fold: model.front_end(data.reflectance).images for fold, data in folds.items()}
     head = fit_head(model.vit, images["train"], trial.train.label, images["validation"], trial.validation.label)
     control = images["train"][trial.train.label == model.spec.classes.index(model.spec.reference_class or "")]
     rivals = rivals_on_tiles(head, control[:_REFERENCE_TILES], ablation_draws=1, seed=seed)
@@ -137,31 +137,24 @@ def _windows_for(rival: Rival, model: Focus, trial: Trial) -> np.ndarray:
     return np.sort(np.concatenate([index[labels == cls][:each] for cls in np.unique(labels)]))
 
 
+@torch.no_grad()
 def _head_accuracy(head: LinearHead, model: Focus, trial: Trial) -> float:
-    own = explained(trial, model, np.arange(1))  # for its dims alone
+    """Return the head's balanced accuracy by plot, over all test windows."""
     every = np.arange(trial.test.sizes["tile"])
-    with torch.no_grad():
-        logits = torch.cat([head.logits(model.front_end(part).images) for part in _batches(trial, every)]).numpy()
-    shape = (len(every), *own["importance"].shape[1:])
+    parts = trial.pixels(every).split(_FEATURE_TILES)
+    logits = torch.cat([head.logits(model.front_end(part).images) for part in parts]).numpy()
+    nothing = np.zeros((len(every), len(model.spec.classes), len(model.spec.groups)))
     plots = of_plots(
         xr.Dataset(
-            {"logit": (("tile", "cls"), logits), "importance": (("tile", "cls", "group"), np.zeros(shape))},
+            {"logit": (("tile", "cls"), logits), "importance": (("tile", "cls", "group"), nothing)},
             coords={name: trial.test[name] for name in ("plot", "coverage", "label")},
         )
     )
     return balanced_accuracy(plots.label, plots.logit.argmax(axis=1))
 
 
-def _batches(trial: Trial, index: np.ndarray) -> Iterator[Float[Tensor, "tile band ty tx"]]:
-    return iter(trial.pixels(index).split(16))
-
-
 def _mean_iou(scores: Scores) -> float:
     return float(np.mean([value for name, value in scores.items() if name.startswith("band_iou.")]))
-
-
-def _folds(trial: Trial) -> dict[str, Labelled]:
-    return {"train": trial.train, "validation": trial.validation}
 
 
 def _plot_means(data: Labelled) -> tuple[Float[np.ndarray, "plot band"], np.ndarray]:
