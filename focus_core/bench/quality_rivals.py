@@ -77,7 +77,7 @@ def rival_scores(model: Focus, trial: Trial, *, seed: int, prompt_cam_epochs: in
         logger.info("%s", rival.name)
         found |= _of_rival(rival, model, trial)
     ratios = [found[name] for name in found if name.split(".")[-1] in _ATTENTION_OR_GRADIENT and "_over." in name]
-    return {**found, "focus.band_iou_over.best_gradient_or_attention": min(ratios)}
+    return {**found, "focus.band_iou_over.best_gradient_or_attention": min(ratios)} if ratios else found
 
 
 def plot_mean_scores(model: Focus, trial: Trial, *, seed: int) -> Scores:

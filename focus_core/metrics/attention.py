@@ -105,7 +105,7 @@ def attention_collapse(
     Parameters
     ----------
     attention
-        As in `attention_share`, at the readout block.
+        As in `attention_share`, mean over the blocks that are read.
     kinds
         Name of a kind, such as ``cls``, ``register`` or ``background``, with its keys, broadcastable to
         ``attention``.
