@@ -54,7 +54,11 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: float) -> M
     with np.errstate(invalid="ignore"):
         mean = np.where(weight > 0.0, (share @ x) / weight, 0.0)
     x *= x
-    spread = np.maximum(share @ x - weight * mean**2, 0.0)
+    squares = share @ x
+    spread = squares - weight * mean**2
+    # A difference below the rounding of its terms is no spread: a plot of one pixel has none.
+    noise = np.finfo(np.float64).eps * (np.diff(share.indptr)[:, None] + 3) * squares
+    spread[spread <= noise] = 0.0
     return Moments(cover.plots, np.stack([weight, square, np.where(weight > 0.0, mean + shift, 0.0), spread]))
 
 
