@@ -24,6 +24,7 @@ _TILE_COORDS = ("row", "col", "plot", "label", "fold", "valid_fraction", "covera
 _DIMS = {
     "evidence": ("tile", "cls", "group"),
     "importance": ("tile", "cls", "group"),
+    "seed_importance": ("tile", "cls", "seed", "group"),
     "sink_share": ("tile", "cls", "group"),
     "token_share": ("tile", "cls", "group"),
     "prefix_attention": ("tile", "cls", "group"),

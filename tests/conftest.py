@@ -58,6 +58,7 @@ def small_spec() -> Callable[..., ModelSpec]:
             input_px=12,
             read_blocks=(1, 2),
             rank=3,
+            prompt_seeds=2,
             group_dropout=0.3,
             sink=True,
             backbone=BackboneReference(uri="backbone", sha256="0" * 64, kind="random"),
@@ -113,7 +114,13 @@ def tiny_settings() -> RunSettings:
         RunSettings,
         {
             "pretrain": {"epochs": 1, "backbone": {"width": 24, "depth": 2, "heads": 2}},
-            "train": {"epochs": 3, "read_blocks": [1], "augmented_copies": 0, "max_parameter_share": 100.0},
+            "train": {
+                "epochs": 3,
+                "read_blocks": [1],
+                "augmented_copies": 0,
+                "prompt_seeds": 2,
+                "max_parameter_share": 100.0,
+            },
             "promote": {"override_reason": "a run of the tests, not a model"},
             "evaluate": {"bootstrap_draws": 100, "swap_draws": 2},
             "report": {"bootstrap_draws": 100},

@@ -19,11 +19,15 @@ from focus_core.cubes.schema import WAVELENGTH_ATTRS
 
 UNLABELLED = -1
 
+_CURVES = ("importance", "lo", "hi", "seed_lo", "seed_hi")
+
 _ATTRS = {
     "importance": {"long_name": "signed contribution to the logit; summed over bands, plus bias, it is the logit"},
     "importance_per_nm": {"long_name": "signed importance of the band's group over its width", "units": "nm-1"},
     "lo": {"long_name": "lower end of the interval of importance over the plot's windows, which overlap: optimistic"},
     "hi": {"long_name": "upper end of the interval of importance over the plot's windows, which overlap: optimistic"},
+    "seed_lo": {"long_name": "lower end of the interval of importance over the model's prompt seeds"},
+    "seed_hi": {"long_name": "upper end of the interval of importance over the model's prompt seeds"},
     "evidence": {"long_name": "evidence of the wavelength group before centring"},
     "sink_share": {"long_name": "share of prompt attention taken by the sink"},
     "logit": {"long_name": "contrastive logit, weighted mean over the plot's windows"},
@@ -72,7 +76,7 @@ def campaign_importance(
     of_band = explanation["group_of_band"]
     dataset = xr.Dataset(
         {
-            **{name: spread_over_bands(statistics[name], of_band) for name in ("importance", "lo", "hi")},
+            **{name: spread_over_bands(statistics[name], of_band) for name in _CURVES},
             "importance_per_nm": per_nm(statistics["importance"], of_band),
             **{name: statistics[name] for name in ("evidence", "sink_share", "logit", "probability", "bias", "n_eff")},
             "present": statistics["windows"] > 0,

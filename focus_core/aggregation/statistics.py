@@ -33,6 +33,9 @@ def plot_statistics(
     share pixels, so ``n_eff`` counts more than there is and the interval is optimistic: it describes the spread within
     the plot, not the uncertainty of the plot's class. A plot of fewer than two effective windows has no interval (NaN).
 
+    The second interval is over prompt seeds: Student's, of the mean over the model's independently trained seeds. It
+    tells how far another training would move the number. With one seed there is none (NaN).
+
     Parameters
     ----------
     explanation
@@ -47,8 +50,9 @@ def plot_statistics(
     Returns
     -------
     xarray.Dataset
-        ``importance, lo, hi, evidence, sink_share (plot, cls, group)``, ``logit, probability, bias (plot, cls)``,
-        ``n_eff, windows (plot)``; float64, NaN for plots without windows, whose ``windows`` is 0.
+        ``importance, lo, hi, seed_lo, seed_hi, evidence, sink_share (plot, cls, group)``,
+        ``logit, probability, bias (plot, cls)``, ``n_eff, windows (plot)``; float64, NaN for plots without windows,
+        whose ``windows`` is 0.
 
     Raises
     ------
@@ -56,9 +60,13 @@ def plot_statistics(
         If a tile belongs to an unknown plot or has no positive weight.
     """
     number, weight = _weights(explanation, plots)
-    tiles = explanation[[*_PER_GROUP, "logit"]].chunk({"tile": tiles_per_chunk})
+    tiles = explanation[[*_PER_GROUP, "seed_importance", "logit"]].chunk({"tile": tiles_per_chunk})
     tiles = tiles.assign(square=tiles["importance"].astype(np.float64) ** 2)
-    shapes = dict.fromkeys((*_PER_GROUP, "square"), ("plot", "cls", "group")) | {"logit": ("plot", "cls")}
+    shapes: dict[str, tuple[str, ...]] = {
+        **dict.fromkeys((*_PER_GROUP, "square"), ("plot", "cls", "group")),
+        "seed_importance": ("plot", "cls", "group", "seed"),
+        "logit": ("plot", "cls"),
+    }
     columns = [tiles[name].transpose("tile", *dims[1:]).data for name, dims in shapes.items()]
     sums = xr.DataArray(weighted_sums(columns, number, weight, len(plots)), dims=("plot", "column"))
     total = sums[:, 0].where(sums[:, 2] > 0)
@@ -70,11 +78,14 @@ def plot_statistics(
         start = stop
     n_eff = total**2 / sums[:, 1]
     half = _half_width(means.pop("square") - means["importance"] ** 2, n_eff, confidence)
+    seed_half = _seed_half_width(means.pop("seed_importance"), confidence)
     statistics = xr.Dataset(
         {
             **means,
             "lo": means["importance"] - half,
             "hi": means["importance"] + half,
+            "seed_lo": means["importance"] - seed_half,
+            "seed_hi": means["importance"] + seed_half,
             "probability": _softmax(means["logit"]),
             "bias": explanation["bias"].astype(np.float64) + 0.0 * means["logit"],
             "n_eff": n_eff,
@@ -110,6 +121,17 @@ def _half_width(variance: xr.DataArray, n_eff: xr.DataArray, confidence: float) 
         stats.t.ppf, 0.5 + confidence / 2, enough - 1.0, dask="parallelized", output_dtypes=[np.float64]
     )
     half: xr.DataArray = quantile * (variance.clip(min=0.0) / (enough - 1.0)) ** 0.5
+    return half
+
+
+def _seed_half_width(by_seed: xr.DataArray, confidence: float) -> xr.DataArray:
+    """Half the interval of the mean over prompt seeds."""
+    seeds = by_seed.sizes["seed"]
+    if seeds < 2:
+        return by_seed.isel(seed=0) * np.nan
+    half: xr.DataArray = (
+        stats.t.ppf(0.5 + confidence / 2, seeds - 1) * by_seed.std("seed", ddof=1, skipna=False) / np.sqrt(seeds)
+    )
     return half
 
 

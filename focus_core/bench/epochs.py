@@ -43,8 +43,8 @@ def cached_epoch_ratios(model: Focus, *, tiles: int) -> list[float]:
 def _epoch(model: Focus, images: Float[Tensor, "tile group 3 height width"], budget_mb: float) -> Callable[[], object]:
     cache = ContextCache(model, images, budget_mb=budget_mb)
     label = torch.arange(len(images)) % len(model.spec.classes)
-    settings, generator = TrainSettings(), torch.Generator().manual_seed(1)
+    settings = TrainSettings()
     windows = unmixed(images, label, model.layout.patches)
-    trainer = Trainer(model, cache, windows, settings, generator, group_dropout=settings.group_dropout[0])
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate)
+    trainer = Trainer(model, cache, windows, settings, prompt_seed=0, group_dropout=settings.group_dropout[0])
+    optimiser = torch.optim.AdamW(trainer.parameter_groups(), lr=settings.learning_rate)
     return lambda: trainer.epoch(optimiser)

@@ -158,6 +158,7 @@ def _random_focus(vit: Vit, classes: int) -> Focus:
         input_px=side,
         read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
         rank=settings.rank,
+        prompt_seeds=settings.prompt_seeds,
         group_dropout=settings.group_dropout[0],
         sink=settings.sink,
         backbone=BackboneReference(uri="random", sha256="0" * 64, kind="random"),

@@ -36,7 +36,8 @@ def explain_flops(model: Focus) -> int:
     """Return the operations of explaining one window for every class.
 
     Each group's image passes all blocks but the last, whose patch tokens nobody reads; in each block that is read,
-    keys and values are computed again, and every class's row looks at the patches and adds up what they say.
+    keys and values are computed again, and the row of every class and prompt seed looks at the patches and adds up
+    what they say.
     """
     vit, layout, spec = model.vit, model.layout, model.spec
     width, tokens = vit.embed_dim, layout.prefix + layout.patches
@@ -44,8 +45,8 @@ def explain_flops(model: Focus) -> int:
     last = tokens * _of_token(vit) + 2 * tokens**2 * width
     keys_and_values = 2 * tokens * width**2
     row = width**2 + 2 * layout.patches * width  # its query, where it looks, and what is said there
-    read = len(spec.read_blocks) * (keys_and_values + len(spec.classes) * row)
-    directions = len(spec.read_blocks) * len(spec.groups) * len(spec.classes) * spec.rank * width
+    read = len(spec.read_blocks) * (keys_and_values + spec.prompt_seeds * len(spec.classes) * row)
+    directions = len(spec.read_blocks) * len(spec.groups) * spec.prompt_seeds * len(spec.classes) * spec.rank * width
     return int(len(spec.groups) * (whole + 2 * (read - last)) + 2 * directions)
 
 

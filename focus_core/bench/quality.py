@@ -147,8 +147,9 @@ class _Seed:
     def _random_prompts(self, trial: Trial, backbone: Path) -> Scores:
         model = untrained(trial, backbone, self.training)
         generator = torch.Generator().manual_seed(self.seed)
-        model.initialise(generator)
-        torch.nn.init.normal_(model.loading, std=0.1, generator=generator)
+        for rows in model.rows:
+            rows.initialise(generator)
+            torch.nn.init.normal_(rows.loading, std=0.1, generator=generator)
         return _sanity(_scored(model, trial, self.seed), "random_prompts")
 
     def _withheld(self, trial: Trial, backbone: Path) -> Scores:

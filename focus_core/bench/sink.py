@@ -43,6 +43,8 @@ VARIANTS: dict[str, tuple[type[Focus], dict[str, object]]] = {
 IN_SEQUENCE: dict[str, object] = {"augmented_copies": 1, "epochs": 4, "group_dropout": (0.3,)}
 """Of the wiring whose every step runs the backbone and its gradient: less training, or it takes an hour."""
 
+_ONE = {"prompt_seeds": 1, "max_parameter_share": 1.0}
+"""Wirings are compared at one prompt seed: a sink that the backbone's tokens see can only be of one."""
 _GROUPS = "agronomic"
 _FACTOR = 16.0
 _SHEET_REFLECTANCE, _VISIBLE_NM = 0.5, 700.0
@@ -79,7 +81,7 @@ def run(
         variants["sink_in_sequence"] = (SinkInSequence, IN_SEQUENCE)
     values: dict[str, list[float]] = {}
     for seed in seeds:
-        settings = (training or TrainSettings()).model_copy(update={"seed": seed, "max_parameter_share": 1.0})
+        settings = (training or TrainSettings()).model_copy(update={"seed": seed, **_ONE})
         base = (simulation or SimulateSettings()).model_copy(update={"seed": seed, "groups": _GROUPS})
         with tempfile.TemporaryDirectory() as folder:
             fields = {

@@ -94,6 +94,8 @@ class TrainSettings(Settings):
     """Numbers of evenly spaced blocks to read; each is tried, and validation plots choose."""
     rank: int = Field(default=8, ge=1)
     """Directions that the read-outs of all classes and groups share in each block."""
+    prompt_seeds: int = Field(default=5, ge=1)
+    """Times that prompts are trained, each with a seed of its own; the model's score is their mean."""
     sink: bool = True
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
@@ -114,10 +116,10 @@ class TrainSettings(Settings):
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(default=1e-2, ge=0.0)
     """Weight decay of prompts and read-out."""
-    max_parameter_share: float = Field(default=0.1, gt=0.0)
+    max_parameter_share: float = Field(default=0.25, gt=0.0)
     """Largest share of trained parameters in the backbone's; 0.01 is the paper's for ViT-B."""
     seed: int = Field(default=1, ge=0)
-    """Seed of weights, augmentation and order."""
+    """Seed of augmentation, and of the first prompts' weights and order; the others count on from it."""
     device: Literal["auto", "cpu"] = "auto"
     """``auto``: a GPU where there is one, with bfloat16 in frozen passes; ``cpu``: the processor, bit for bit."""
     model_name: str = Field(default="focus", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")

@@ -111,6 +111,7 @@ EXPLANATION = Schema(
     variables={
         "evidence": Variable(("tile", "cls", "group")),
         "importance": Variable(("tile", "cls", "group")),
+        "seed_importance": Variable(("tile", "cls", "seed", "group")),
         "sink_share": Variable(("tile", "cls", "group")),
         "token_share": Variable(("tile", "cls", "group")),
         "prefix_attention": Variable(("tile", "cls", "group")),
@@ -129,7 +130,7 @@ IMPORTANCE = Schema(
     variables={
         **{
             name: Variable(("campaign", "plot", "cls", "band"))
-            for name in ("importance", "importance_per_nm", "lo", "hi")
+            for name in ("importance", "importance_per_nm", "lo", "hi", "seed_lo", "seed_hi")
         },
         **{name: Variable(("campaign", "plot", "cls", "group")) for name in ("evidence", "sink_share")},
         **{name: Variable(("campaign", "plot", "cls")) for name in ("logit", "probability", "bias")},

@@ -6,34 +6,39 @@ bias. So a class's score is a sum over groups *and* patches. Over groups attribu
 batch axis and first meet in the score. Over space it is exact for the tokens read and heuristic for pixels, because
 the backbone has mixed its patches on the way.
 
-Class and register tokens are not read: what they say has no place. Prompts are a class's and a group's added, and
-the directions that rows read along share a few basis vectors, because one ViT serves every group.
+Rows are trained several times, each with a seed of its own, and the score is the mean over prompt seeds: of two groups
+that say the same, one training settles on either, and the mean on both. A mean of sums is still a sum, and how far the
+seeds differ is known for every number. Class and register tokens are not read: what they say has no place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
-from focus_core.model.backbone import BlockTokens, Look, freeze, layout_of, look, said, walk
+from focus_core.model.backbone import BlockTokens, freeze, layout_of, walk
 from focus_core.model.blocks import Vit
 from focus_core.model.device import CPU, Placement
 from focus_core.model.frontend import FrontEnd
+from focus_core.model.rows import BlockReading, Rows
 from focus_core.model.spec import ModelSpec
 
 _SMALLEST = 1e-9
 
 
 class Reading(NamedTuple):
-    """What the class rows found, token by token; tokens that are not read are absent."""
+    """What the class rows found, mean over prompt seeds; tokens that are not read are absent."""
 
     said: Float[Tensor, "batch cls group token"]
     """What each token adds to each class's logit, before any constant is removed."""
+    seed_evidence: Float[Tensor, "batch cls seed group"]
+    """Contribution of each group to each class's logit, before any constant is removed, by prompt seed."""
     attention: Float[Tensor, "batch cls group token"]
     """Attention, mean over heads and blocks; sums to 1 less the sink's share."""
     sink_share: Float[Tensor, "batch cls group"]
@@ -41,8 +46,8 @@ class Reading(NamedTuple):
 
     @property
     def evidence(self) -> Float[Tensor, "batch cls group"]:
-        """Contribution of each group to each class's logit, before any constant is removed."""
-        return self.said.sum(dim=-1)
+        """Contribution of each group to each class's logit, mean over prompt seeds."""
+        return self.seed_evidence.mean(dim=2)
 
 
 class Explanation(NamedTuple):
@@ -51,6 +56,8 @@ class Explanation(NamedTuple):
     evidence: Float[Tensor, "batch cls group"]
     importance: Float[Tensor, "batch cls group"]
     """Contrastive evidence less its mean on the reference class; signed, in units of the logit."""
+    seed_importance: Float[Tensor, "batch cls seed group"]
+    """What each prompt seed by itself finds; ``importance`` is the mean."""
     logit: Float[Tensor, "batch cls"]
     """Contrastive logit: ``importance`` summed over groups, plus ``bias``."""
     probability: Float[Tensor, "batch cls"]
@@ -87,6 +94,9 @@ class Focus(nn.Module):
     """How many class and register tokens the rows read."""
     cacheable = True
     """Whether what the backbone makes of an image is the same throughout training."""
+    rows_type: type[Rows] = Rows
+    """What each prompt seed trains."""
+    rows: Sequence[Rows]
     reference_mean: Tensor
 
     def __init__(
@@ -117,16 +127,9 @@ class Focus(nn.Module):
             input_px=spec.input_px,
             patch_px=vit.patch_embed.patch_size[0],
         )
-        blocks, groups, classes = len(spec.read_blocks), len(spec.groups), len(spec.classes)
-        attention = vit.blocks[-1].attn
-        heads, head_dim = attention.num_heads, attention.head_dim
-        self.class_prompts = nn.Parameter(torch.zeros(blocks, classes, vit.embed_dim))
-        self.group_prompts = nn.Parameter(torch.zeros(blocks, groups, vit.embed_dim))
-        self.sink_keys = nn.Parameter(torch.zeros(blocks, groups, heads, head_dim)) if spec.sink else None
-        self.basis = nn.Parameter(torch.zeros(blocks, spec.rank, heads * head_dim))
-        self.loading = nn.Parameter(torch.zeros(blocks, groups, classes, spec.rank))
-        self.class_bias = nn.Parameter(torch.zeros(classes))
-        self.register_buffer("reference_mean", torch.zeros(classes, groups))
+        self.rows = cast("Sequence[Rows]", nn.ModuleList(self.rows_type(spec, vit) for _ in range(spec.prompt_seeds)))
+        shape = (len(spec.classes), spec.prompt_seeds, len(spec.groups))
+        self.register_buffer("reference_mean", torch.zeros(shape))
 
     @property
     def vit(self) -> Vit:
@@ -136,7 +139,11 @@ class Focus(nn.Module):
     @property
     def bias(self) -> Float[Tensor, " cls"]:
         """The part of the contrastive logit that no group owns: class bias and the reference means."""
-        return self.class_bias - self.class_bias.mean() + self.reference_mean.sum(dim=1)
+        return self.class_bias() + self.reference_mean.mean(dim=1).sum(dim=1)
+
+    def class_bias(self, seeds: Sequence[int] | None = None) -> Float[Tensor, " cls"]:
+        """Return the contrastive bias of each class, mean over some prompt seeds or all of them."""
+        return self.contrastive(torch.stack([rows.class_bias for rows in self._rows(seeds)])).mean(dim=0)
 
     def place(self, placement: Placement) -> Focus:
         """Move the model and its frozen backbone; `encode` and `explain` take windows from anywhere."""
@@ -145,33 +152,39 @@ class Focus(nn.Module):
         return self.to(placement.device)
 
     @torch.no_grad()
-    def initialise(self, generator: torch.Generator) -> None:
-        """Draw small prompts and a basis of unit length; all else starts at zero, and so does every logit."""
-        drawn = {self.class_prompts: 0.02, self.group_prompts: 0.02, self.basis: self.basis.shape[-1] ** -0.5}
-        for parameter in self.parameters():  # drawn where the generator is, so that every device starts alike
-            parameter.copy_(torch.empty(parameter.shape).normal_(std=drawn.get(parameter, 0.0), generator=generator))
-
-    @torch.no_grad()
     def encode(self, images: Float[Tensor, "batch group 3 height width"]) -> tuple[BlockTokens, ...]:
         """Run the frozen backbone once over a tile's group images; what it leaves lies where the model does."""
         return tuple(self._walk(images.to(self.placement.device)))
 
-    def read(self, blocks: Iterable[BlockTokens]) -> Reading:
-        """Let the class rows read a frozen forward pass, block by block; the only part that is differentiated."""
-        found = [self._read_block(index, tokens) for index, tokens in enumerate(blocks)]
-        groups = len(self.spec.groups)
-        words, attention, shares = (
-            torch.stack(parts).unflatten(1, (-1, groups)).transpose(2, 3) for parts in zip(*found, strict=True)
-        )
-        return Reading(words.sum(dim=0), attention.mean(dim=0), shares.mean(dim=0))
+    def read(self, blocks: Iterable[BlockTokens], seeds: Sequence[int] | None = None) -> Reading:
+        """Let the class rows read a frozen forward pass, block by block; the only part that is differentiated.
 
-    def contrastive(self, evidence: Float[Tensor, "batch cls *rest"]) -> Float[Tensor, "batch cls *rest"]:
+        Parameters
+        ----------
+        blocks
+            The forward pass.
+        seeds
+            Which prompt seeds read; all by default.
+        """
+        rows = self._rows(seeds)
+        evidence, found = [], []
+        for index, tokens in enumerate(blocks):
+            block, read = self.vit.blocks[self.spec.read_blocks[index]], self._read_tokens(tokens)
+            each = [own.read_block(index, block, read) for own in rows]
+            evidence.append(torch.stack([own.said.sum(dim=-1) for own in each], dim=2))
+            found.append(BlockReading(*(_mean(parts) for parts in zip(*each, strict=True))))
+        words, attention, sink_share = zip(*found, strict=True)
+        return Reading(
+            said=self._by_group(_sum(words)),
+            seed_evidence=self._by_group(_sum(evidence)).transpose(2, 3),
+            attention=self._by_group(_mean(attention)),
+            sink_share=self._by_group(_mean(sink_share)),
+        )
+
+    @staticmethod
+    def contrastive(evidence: Float[Tensor, "batch cls *rest"]) -> Float[Tensor, "batch cls *rest"]:
         """Return the evidence less its mean over classes; its softmax is the same."""
         return evidence - evidence.mean(dim=1, keepdim=True)
-
-    def logits(self, evidence: Float[Tensor, "batch cls group"]) -> Float[Tensor, "batch cls"]:
-        """Return the contrastive logits of some evidence."""
-        return self.contrastive(evidence).sum(dim=-1) + self.class_bias - self.class_bias.mean()
 
     @torch.no_grad()
     def explain(self, reflectance: Float[Tensor, "batch band ty tx"]) -> Explanation:
@@ -190,7 +203,8 @@ class Focus(nn.Module):
         images, occupied = self.front_end(reflectance.to(self.placement.device))
         # Blocks are read as the pass goes by, so that no more than one block's keys and values are held.
         reading = self.read(self._walk(images))
-        importance = self.contrastive(reading.evidence) - self.reference_mean
+        by_seed = self.contrastive(reading.seed_evidence) - self.reference_mean
+        importance = by_seed.mean(dim=2)
         logit = importance.sum(dim=-1) + self.bias
         prefix = self.prefix_read
         total = reading.attention.sum(dim=-1)
@@ -200,6 +214,7 @@ class Focus(nn.Module):
         found = Explanation(
             evidence=reading.evidence,
             importance=importance,
+            seed_importance=by_seed,
             logit=logit,
             probability=logit.softmax(dim=-1),
             sink_share=reading.sink_share,
@@ -213,30 +228,16 @@ class Focus(nn.Module):
     def _walk(self, images: Float[Tensor, "batch group 3 height width"]) -> Iterator[BlockTokens]:
         return walk(self.vit, images.flatten(0, 1), self.spec.read_blocks, self.placement)
 
-    def _read_block(
-        self, index: int, tokens: BlockTokens
-    ) -> tuple[
-        Float[Tensor, "image cls token"],
-        Float[Tensor, "image cls token"],
-        Float[Tensor, "image cls"],
-    ]:
-        """Return what each token said in one block, the attention it drew and the sink's share."""
-        batch = len(tokens.entry) // len(self.spec.groups)
-        unread = self.layout.prefix - self.prefix_read
-        prompts = self.class_prompts[index] + self.group_prompts[index][:, None]
-        rows = tokens.entry[:, None] + per_image(prompts, batch)
-        looked = self._look(index, rows, tokens.keys[:, :, unread:].float())
-        directions = torch.matmul(self.loading[index], self.basis[index])
-        words = said(looked.attention, tokens.values[:, :, unread:].float(), per_image(directions, batch))
-        return words, looked.attention.mean(dim=1), looked.sink_share.mean(dim=1)
+    def _rows(self, seeds: Sequence[int] | None) -> list[Rows]:
+        return [self.rows[seed] for seed in (range(len(self.rows)) if seeds is None else seeds)]
 
-    def _look(
-        self, index: int, rows: Float[Tensor, "image cls dim"], keys: Float[Tensor, "image head token head_dim"]
-    ) -> Look:
-        block = self.vit.blocks[self.spec.read_blocks[index]]
-        if self.sink_keys is None:
-            return look(block, rows, keys)
-        return look(block, rows, keys, per_image(self.sink_keys[index], len(rows) // len(self.spec.groups)))
+    def _read_tokens(self, tokens: BlockTokens) -> BlockTokens:
+        unread = self.layout.prefix - self.prefix_read
+        return BlockTokens(tokens.entry, tokens.keys[:, :, unread:].float(), tokens.values[:, :, unread:].float())
+
+    def _by_group(self, found: Float[Tensor, "image cls *rest"]) -> Float[Tensor, "batch cls group *rest"]:
+        by_tile: Tensor = found.unflatten(0, (-1, len(self.spec.groups)))
+        return by_tile.transpose(1, 2)
 
     @staticmethod
     def _placed(
@@ -253,6 +254,10 @@ class Focus(nn.Module):
         return words + rest[..., None] * share[:, None, None]
 
 
-def per_image(parameter: Float[Tensor, "group *rest"], batch: int) -> Float[Tensor, "image *rest"]:
-    """Repeat what belongs to a group for each tile of the batch."""
-    return parameter.expand(batch, *parameter.shape).flatten(0, 1)
+def _sum(parts: Sequence[Tensor]) -> Tensor:
+    total: Tensor = functools.reduce(torch.add, parts)
+    return total
+
+
+def _mean(parts: Sequence[Tensor]) -> Tensor:
+    return _sum(parts) / len(parts)

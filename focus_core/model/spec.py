@@ -65,6 +65,8 @@ class ModelSpec(Settings):
     """Blocks of the backbone whose tokens the rows read, in increasing order; 0 is the first."""
     rank: int = Field(ge=1)
     """Directions that the read-outs of all classes and groups share in each block."""
+    prompt_seeds: int = Field(ge=1)
+    """How many times the rows were trained, each with a seed of its own; the score is their mean."""
     group_dropout: float = Field(ge=0.0, lt=1.0)
     """Share of wavelength groups that training left out at random; chosen on validation plots, as the blocks are."""
     sink: bool

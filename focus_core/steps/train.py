@@ -130,6 +130,7 @@ def new_model(
         input_px=int(attrs["input_px"]),
         read_blocks=evenly_spaced(len(vit.blocks), read_blocks),
         rank=settings.rank,
+        prompt_seeds=settings.prompt_seeds,
         group_dropout=settings.group_dropout[0],
         sink=settings.sink,
         backbone=reference,
@@ -145,7 +146,8 @@ def new_model(
     if trained / frozen > settings.max_parameter_share:
         raise SettingsError(
             f"{trained} trained parameters are {trained / frozen:.3f} of the backbone's {frozen}, the cap "
-            f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, read_blocks or a lower rank"
+            f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, read_blocks or prompt_seeds, "
+            "or a lower rank"
         )
     return model
 
@@ -168,7 +170,7 @@ def _best(
     return model, {
         "train_loss": summary.train_loss,
         "validation_loss": summary.validation_loss,
-        "epochs": float(summary.epochs),
+        "epochs": summary.epochs,
         "temperature": summary.temperature,
         "group_dropout": summary.group_dropout,
         "read_blocks": float(len(model.spec.read_blocks)),

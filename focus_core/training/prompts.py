@@ -5,7 +5,7 @@ Sees labels and folds, never masks or reference bands.
 
 from __future__ import annotations
 
-import functools
+import statistics
 from dataclasses import dataclass
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from focus_core.config import TrainSettings
 from focus_core.model import CPU, Focus, placement
 from focus_core.training.cache import ContextCache
-from focus_core.training.trainer import Trainer, validation_loss
+from focus_core.training.trainer import Run, Trainer, validation_loss
 from focus_core.training.windows import Labelled, augmented, plot_labels, plot_logits
 
 _CHECK_SEED = 0
@@ -28,7 +28,8 @@ class FitSummary:
 
     group_dropout: float
     """The share that validation plots chose."""
-    epochs: int
+    epochs: float
+    """Passes over the training tiles, mean over prompt seeds, as is the loss."""
     train_loss: float
     validation_loss: float
     """Of mixed validation windows with half of their groups left out; choices are made by it."""
@@ -41,7 +42,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     """Train in place, keep what does best on validation plots, calibrate and centre it; leave it on the processor.
 
     Whole groups are left out at random while prompts train, so that evidence is taken from all groups that carry it
-    and not from a sufficient few; how many is chosen among ``settings.group_dropout``.
+    and not from a sufficient few; how many is chosen among ``settings.group_dropout`` by the first prompt seed.
 
     Parameters
     ----------
@@ -52,34 +53,34 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     settings
         Training settings.
     """
-    generator = torch.Generator().manual_seed(settings.seed)
-    windows = augmented(model, train, settings.augmented_copies, generator)
+    windows = augmented(model, train, settings.augmented_copies, torch.Generator().manual_seed(settings.seed))
     held_out = augmented(model, validation, 1, torch.Generator().manual_seed(_CHECK_SEED))
     model.place(placement(settings.device))
     cache = ContextCache(model, windows.images, budget_mb=settings.cache_budget_mb)
     checks = ContextCache(model, held_out.images, budget_mb=settings.cache_budget_mb)
-    validate = functools.partial(validation_loss, model, checks, held_out)
-    runs = []
-    for dropout in settings.group_dropout:
-        generator.manual_seed(settings.seed)
-        model.initialise(generator)
-        trainer = Trainer(model, cache, windows, settings, generator, group_dropout=dropout)
-        runs.append((*trainer.run(validate), dropout))
-    check, epochs, loss, best, dropout = min(runs, key=lambda run: run[0])
-    model.load_state_dict(best)
+
+    def run(prompt_seed: int, dropout: float) -> Run:
+        trainer = Trainer(model, cache, windows, settings, prompt_seed=prompt_seed, group_dropout=dropout)
+        return trainer.run(checks, held_out)
+
+    first = min((run(0, dropout) for dropout in settings.group_dropout), key=lambda found: found.validation_loss)
+    runs = [first, *(run(prompt_seed, first.group_dropout) for prompt_seed in range(1, len(model.rows)))]
+    for rows, found in zip(model.rows, runs, strict=True):
+        rows.load_state_dict(found.weights)
     # Sides of windows, because a handful of whole plots is soon classified without a mistake, and then no confidence
     # is too high for them. Evidence scales with the temperature, so that it still adds up to the logit.
     _, temperature = validation_loss(model, checks, held_out, keep=1.0)
     with torch.no_grad():
-        model.loading.div_(temperature)
-        model.class_bias.div_(temperature)
+        for rows in model.rows:
+            rows.loading.div_(temperature)
+            rows.class_bias.div_(temperature)
     _centre(model, cache, train)
     model.place(CPU)
     return FitSummary(
-        group_dropout=dropout,
-        epochs=epochs,
-        train_loss=loss,
-        validation_loss=check,
+        group_dropout=first.group_dropout,
+        epochs=statistics.fmean(found.epoch for found in runs),
+        train_loss=statistics.fmean(found.train_loss for found in runs),
+        validation_loss=validation_loss(model, checks, held_out)[0],
         temperature=temperature,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         backbone_parameters=sum(parameter.numel() for parameter in model.vit.parameters()),
@@ -87,9 +88,10 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
 
 
 @torch.no_grad()
-def evidence_of(model: Focus, cache: ContextCache, batch_tiles: int = 32) -> Float[Tensor, "tile cls group"]:
-    """Return the evidence of every cached tile."""
-    return torch.cat([model.read(cache.take(part)).evidence for part in torch.arange(len(cache)).split(batch_tiles)])
+def evidence_of(model: Focus, cache: ContextCache, batch_tiles: int = 32) -> Float[Tensor, "tile cls seed group"]:
+    """Return the evidence of every cached tile, by prompt seed."""
+    parts = torch.arange(len(cache)).split(batch_tiles)
+    return torch.cat([model.read(cache.take(part)).seed_evidence for part in parts])
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""One run of prompt training on cached forward passes, and the validation loss that every choice is made by.
+"""Training of one prompt seed on cached forward passes, and the validation loss that every choice is made by.
 
 Knows windows and their classes; does not know plots.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -29,7 +29,21 @@ _EMPTY_IMAGES = 12
 _SINK_RATE = 10.0
 """Factor on the sink's learning rate: a key has to grow far before it counts among a frozen ViT's own."""
 _TEMPERATURES = torch.logspace(-1.0, 1.0, 81)
-_CHECK_TILES, _CHECK_DRAWS = 32, 4
+_CHECK_TILES, _CHECK_DRAWS, _CHECK_SEED = 32, 4, 0
+
+
+class Run(NamedTuple):
+    """What a training run found."""
+
+    validation_loss: float
+    """The least."""
+    epoch: int
+    """In which it was found."""
+    train_loss: float
+    """Mean of that epoch."""
+    weights: dict[str, Tensor]
+    """Of the rows, after that epoch."""
+    group_dropout: float
 
 
 class Trainer:
@@ -38,15 +52,15 @@ class Trainer:
     Parameters
     ----------
     model
-        Initialised, on its frozen backbone; trained in place.
+        On its frozen backbone; trained in place.
     cache
         Frozen forward passes of the training windows.
     windows
         What they show; their images are not looked at again.
     settings
         Training settings.
-    generator
-        Draws order, dropped groups and empty images.
+    prompt_seed
+        Number of the rows to train; they are drawn anew.
     group_dropout
         Share of the wavelength groups left out in a step.
     """
@@ -57,32 +71,36 @@ class Trainer:
         cache: ContextCache,
         windows: Mixed,
         settings: TrainSettings,
-        generator: torch.Generator,
         *,
+        prompt_seed: int,
         group_dropout: float,
     ) -> None:
         self.model, self.cache, self.windows = model, cache, windows
-        self.settings, self.generator, self.keep = settings, generator, 1.0 - group_dropout
+        self.settings, self.group_dropout = settings, group_dropout
+        self.seeds, self.rows = (prompt_seed,), model.rows[prompt_seed]
+        # Draws the rows, order, dropped groups and empty images.
+        self.generator = torch.Generator().manual_seed(settings.seed + prompt_seed)
+        self.rows.initialise(self.generator)
         self.class_weight = class_weight(windows.label, len(model.spec.classes))
         self.empty = self._empty() if model.spec.sink and settings.attraction_weight else None
 
-    def run(self, validate: Callable[[], tuple[float, float]]) -> tuple[float, int, float, dict[str, Tensor]]:
-        """Train until the validation loss stops falling; return it, its epoch, the training loss and the weights."""
+    def run(self, checks: ContextCache, held_out: Mixed) -> Run:
+        """Train until the loss of some validation windows stops falling; return what was found where it is least."""
         settings = self.settings
-        optimiser = torch.optim.AdamW(self._parameter_groups(), lr=settings.learning_rate)
+        optimiser = torch.optim.AdamW(self.parameter_groups(), lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
-        found: tuple[float, int, float, dict[str, Tensor]] = (float("inf"), 0, float("nan"), {})
+        found = Run(float("inf"), 0, float("nan"), {}, self.group_dropout)
         with Progress(transient=True) as progress:
             task = progress.add_task("train", total=settings.epochs)
             for epoch in range(1, settings.epochs + 1):
                 loss = self.epoch(optimiser)
                 schedule.step()
-                check, _ = validate()
+                check, _ = validation_loss(self.model, checks, held_out, seeds=self.seeds)
                 logger.info("train epoch %d: loss %.4f, validation %.4f", epoch, loss, check)
                 progress.update(task, advance=1, description=f"train (validation loss {check:.3f})")
-                if check < found[0]:
-                    found = (check, epoch, loss, copy.deepcopy(self.model.state_dict()))
-                elif epoch - found[1] >= settings.patience:
+                if check < found.validation_loss:
+                    found = Run(check, epoch, loss, copy.deepcopy(self.rows.state_dict()), self.group_dropout)
+                elif epoch - found.epoch >= settings.patience:
                     break
         return found
 
@@ -98,8 +116,9 @@ class Trainer:
             total += loss.item() * len(part)
         return total / len(order)
 
-    def _parameter_groups(self) -> list[dict[str, Any]]:
-        named = dict(self.model.named_parameters())
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return the rows' parameters as an optimiser takes them."""
+        named = dict(self.rows.named_parameters())
         bias, sink = named.pop("class_bias"), [named.pop(name) for name in list(named) if name.startswith("sink")]
         return [
             {"params": list(named.values()), "weight_decay": self.settings.weight_decay},
@@ -108,12 +127,11 @@ class Trainer:
         ]
 
     def _loss(self, part: Int[Tensor, " part"]) -> Float[Tensor, ""]:
-        reading = self.model.read(self.cache.take(part))
-        groups = reading.said.shape[2]
-        kept = torch.rand(len(part), 1, groups, 1, generator=self.generator) < self.keep
-        loss = _sides(self.model, reading, kept / self.keep, self.windows, part).loss(self.class_weight)
+        reading = self.model.read(self.cache.take(part), self.seeds)
+        kept = _some_groups(reading, 1.0 - self.group_dropout, self.generator)
+        loss = _sides(self.model, reading, kept, self.windows.take(part), self.seeds).loss(self.class_weight)
         if self.empty is not None:
-            on_empty = self.model.read(self.empty()).sink_share
+            on_empty = self.model.read(self.empty(), self.seeds).sink_share
             loss = loss + self.settings.attraction_weight * attraction_loss(on_empty, reading.sink_share)
         return loss
 
@@ -128,16 +146,27 @@ class Trainer:
         return lambda: tokens
 
 
+def _some_groups(reading: Reading, keep: float, generator: torch.Generator) -> Float[Tensor, "part 1 group 1"]:
+    """Draw the groups that are not left out of each window, and what their evidence counts for them all."""
+    part, _, groups, _ = reading.said.shape
+    return (torch.rand(part, 1, groups, 1, generator=generator) < keep) / keep
+
+
 def _sides(
-    model: Focus, reading: Reading, kept: Float[Tensor, "part 1 group 1"], windows: Mixed, part: Int[Tensor, " part"]
+    model: Focus, reading: Reading, kept: Float[Tensor, "part 1 group 1"], part: Mixed, seeds: Sequence[int] | None
 ) -> Sides:
     words = (model.contrastive(reading.said) * kept.to(reading.said.device)).sum(dim=2)
-    return sides(words, model.class_bias, windows.take(part))
+    return sides(words, model.class_bias(seeds), part)
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Focus, checks: ContextCache, windows: Mixed, *, keep: float = 0.5, seed: int = 0
+    model: Focus,
+    checks: ContextCache,
+    windows: Mixed,
+    *,
+    seeds: Sequence[int] | None = None,
+    keep: float = 0.5,
 ) -> tuple[float, float]:
     """Score what a model must be good at: every side of a window says its class, from any half of the groups.
 
@@ -151,23 +180,23 @@ def validation_loss(
         Frozen forward passes of validation windows.
     windows
         What they show.
+    seeds
+        Which prompt seeds are scored, by their mean; all by default.
     keep
-        Share of the groups that is kept.
-    seed
-        Of the groups left out; equal ones compare.
+        Share of the groups that is kept; the same are left out at each call, so that models compare.
 
     Returns
     -------
     tuple
         The loss, and the temperature (Guo et al., ICML 2017) at which it is least.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_CHECK_SEED)
     found = []
     for part in torch.arange(len(checks)).split(_CHECK_TILES):
-        reading = model.read(checks.take(part))
+        reading = model.read(checks.take(part), seeds)
         for _ in range(_CHECK_DRAWS if keep < 1.0 else 1):
-            kept = torch.rand(len(part), 1, reading.said.shape[2], 1, generator=generator) < keep
-            found.append(_sides(model, reading, kept / keep, windows, part))
+            kept = _some_groups(reading, keep, generator)
+            found.append(_sides(model, reading, kept, windows.take(part), seeds))
     every = Sides(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
     weight = class_weight(windows.label, len(model.spec.classes))
     losses = torch.stack([every._replace(logit=every.logit / t).loss(weight) for t in _TEMPERATURES])

@@ -26,7 +26,7 @@ BAD = (WAVELENGTH > 1350) & (WAVELENGTH < 1450)
 NM = {"units": "nm"}
 # The wavelength group that speaks for each class.
 SPEAKS = {"control": 0, "low_nitrogen": 1, "drought": 3}
-WINDOWS = 4
+WINDOWS, SEEDS = 4, 3
 
 
 def group_of_band(bad=BAD):
@@ -71,6 +71,8 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
         if own in classes:
             evidence[tile, classes.index(own), SPEAKS[own]] += 2.0
     importance = evidence - evidence.mean(axis=1, keepdims=True)
+    spread = rng.normal(0.0, 0.2, (tiles, len(classes), SEEDS, groups))
+    by_seed = importance[:, :, None] + spread - spread.mean(axis=2, keepdims=True)
     bias = np.linspace(-0.2, 0.2, len(classes))
     logit = importance.sum(-1) + bias
     share = np.exp(logit) / np.exp(logit).sum(-1, keepdims=True)
@@ -88,6 +90,7 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
                     "background_attention": rng.uniform(0, 0.2, evidence.shape),
                 }.items()
             },
+            "seed_importance": (("tile", "cls", "seed", "group"), by_seed.astype(np.float32)),
             "logit": (("tile", "cls"), logit.astype(np.float32)),
             "probability": (("tile", "cls"), share.astype(np.float32)),
             "saliency": (("tile", "cls", "group", "py", "px"), np.zeros((*evidence.shape, 2, 2), np.float32)),

@@ -66,6 +66,22 @@ def test_fewer_than_two_effective_windows_have_no_interval(coverage):
     assert np.isfinite(found["importance"]).all()
 
 
+def test_the_interval_over_prompt_seeds_is_students_of_the_plots_means():
+    dataset = explanation()
+    found = statistics(chunked(dataset), confidence=0.9).compute().sel(plot="P03")
+    by_seed = by_hand(dataset, "seed_importance", "P03")
+    half = stats.t.ppf(0.95, 2) * stats.sem(by_seed, axis=1)
+    np.testing.assert_allclose(found["seed_hi"] - found["importance"], half, rtol=1e-6)
+    np.testing.assert_allclose(found["importance"] - found["seed_lo"], half, rtol=1e-6)
+
+
+def test_one_prompt_seed_has_no_interval():
+    found = statistics(chunked(explanation().isel(seed=[0]))).compute()
+    assert np.isnan(found["seed_lo"]).all()
+    assert np.isnan(found["seed_hi"]).all()
+    assert np.isfinite(found["importance"]).all()
+
+
 @settings(max_examples=10, deadline=None)
 @given(
     weights=st.lists(st.floats(0.1, 1e3), min_size=2, max_size=9),

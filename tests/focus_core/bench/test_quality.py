@@ -17,7 +17,7 @@ def test_a_reduced_run_measures_every_row_and_what_must_hold_holds(tmp_path: Pat
         [3],
         groups=("uniform:200", "agronomic"),
         simulation=SimulateSettings(blocks=10, bands=60, plot_px=24),
-        training=TrainSettings(epochs=6, augmented_copies=1),
+        training=TrainSettings(epochs=6, augmented_copies=1, prompt_seeds=2),
         prompt_cam_epochs=1,
     )
     rows = ("focus", "focus_sink_off", "focus_random", "agronomic.focus")

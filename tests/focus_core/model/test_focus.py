@@ -13,8 +13,25 @@ def test_importance_and_bias_add_up_to_the_logit(small_model: Callable[..., Focu
     model = small_model()
     explained = model.explain(windows)
     torch.testing.assert_close(explained.importance.sum(-1) + model.bias, explained.logit)
-    torch.testing.assert_close(model.logits(explained.evidence), explained.logit, atol=1e-5, rtol=1e-5)
+    from_evidence = model.contrastive(explained.evidence).sum(-1) + model.class_bias()
+    torch.testing.assert_close(from_evidence, explained.logit, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(explained.logit.sum(-1), torch.zeros(5), atol=1e-4, rtol=0.0)
+
+
+def test_a_model_is_the_mean_of_its_prompt_seeds(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
+    model = small_model()
+    whole, alone = model.explain(windows), []
+    for seed in range(2):
+        single = small_model(prompt_seeds=1)
+        single.rows[0].load_state_dict(model.rows[seed].state_dict())
+        single.reference_mean.copy_(model.reference_mean[:, [seed]])
+        alone.append(single.explain(windows))
+        torch.testing.assert_close(alone[-1].importance, whole.seed_importance[:, :, seed], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(alone[-1].seed_importance[:, :, 0], alone[-1].importance)
+    assert (alone[0].importance - alone[1].importance).abs().max() > 0.1
+    for name in ("evidence", "importance", "logit", "saliency", "sink_share"):
+        mean = (getattr(alone[0], name) + getattr(alone[1], name)) / 2
+        torch.testing.assert_close(getattr(whole, name), mean, atol=1e-5, rtol=1e-5)
 
 
 def test_saliency_adds_up_to_importance(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
@@ -53,7 +70,7 @@ def test_the_bad_band_is_not_seen(small_model: Callable[..., Focus], windows: to
 
 def test_without_a_sink_nothing_is_absorbed(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
     model = small_model(sink=False)
-    assert model.sink_keys is None
+    assert all(rows.sink_keys is None for rows in model.rows)
     assert (model.explain(windows).sink_share == 0).all()
 
 
@@ -83,12 +100,11 @@ def test_background_takes_no_more_than_all_attention(small_model: Callable[..., 
 def test_the_state_holds_no_backbone_tensor(small_model: Callable[..., Focus]) -> None:
     model = small_model()
     assert set(model.state_dict()) == {
-        "class_prompts",
-        "group_prompts",
-        "sink_keys",
-        "basis",
-        "loading",
-        "class_bias",
+        *(
+            f"rows.{seed}.{name}"
+            for seed in range(2)
+            for name in ("class_prompts", "group_prompts", "sink_keys", "basis", "loading", "class_bias")
+        ),
         "reference_mean",
         "front_end.band_mean",
         "front_end.band_std",

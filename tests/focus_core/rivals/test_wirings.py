@@ -18,6 +18,12 @@ WIRINGS = (ReadsPrefix, OffsetSink, SinkInSequence)
 SETTINGS = TrainSettings(epochs=4, augmented_copies=0, group_dropout=(0.3,), max_parameter_share=1.0)
 
 
+@pytest.fixture
+def small_spec(small_spec: Callable[..., ModelSpec]) -> Callable[..., ModelSpec]:
+    """With one prompt seed: a sink in the backbone's sequence is of one seed only."""
+    return lambda **changes: small_spec(**{"prompt_seeds": 1, **changes})
+
+
 def build(wiring: type[Focus], vit: VisionTransformer, spec: ModelSpec) -> Focus:
     """Random where training would leave something, so that nothing is zero by chance."""
     model = wiring(spec, vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
@@ -41,9 +47,10 @@ def strong_vit(small_vit: Callable[..., VisionTransformer]) -> VisionTransformer
 
 def toward_queries(model: Focus, size: float) -> None:
     """Give every sink a key of one size along what all queries of ``strong_vit`` share."""
-    assert model.sink_keys is not None
-    model.sink_keys.data.zero_()
-    model.sink_keys.data[..., 0] = size
+    for rows in model.rows:
+        assert rows.sink_keys is not None
+        rows.sink_keys.data.zero_()
+        rows.sink_keys.data[..., 0] = size
 
 
 @pytest.mark.parametrize("wiring", WIRINGS)
@@ -81,7 +88,7 @@ def test_each_trains_as_focus_does_and_leaves_the_backbone_bit_equal(
     after = model.vit.state_dict()
     assert set(after) == set(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
-    sinks = [value for name, value in model.named_parameters() if name.startswith("sink")]
+    sinks = [value for name, value in model.rows[0].named_parameters() if name.startswith("sink")]
     assert len(sinks) == 1
     assert all((part != 0).any() for part in sinks[0].detach())
     control = model.explain(data.reflectance[data.label == 0]).importance.mean(0)
@@ -111,11 +118,13 @@ def test_an_offset_is_the_sinks_logit(
         build(OffsetSink, strong_vit, small_spec()),
         Focus(small_spec(sink=False), strong_vit, *[torch.ones(12)] * 2),
     )
-    without.load_state_dict({name: value for name, value in model.state_dict().items() if name != "sink_offsets"})
+    without.load_state_dict(
+        {name: value for name, value in model.state_dict().items() if not name.endswith("sink_offsets")}
+    )
     plain = without.explain(windows)
-    model.sink_offsets.fill_(-torch.inf)
+    model.rows[0].sink_offsets.fill_(-torch.inf)
     torch.testing.assert_close(model.explain(windows).evidence, plain.evidence, atol=1e-5, rtol=1e-5)
-    model.sink_offsets.fill_(1e4)
+    model.rows[0].sink_offsets.fill_(1e4)
     assert model.explain(windows).sink_share.min() > 0.99
 
 
@@ -137,7 +146,7 @@ def test_a_sink_that_draws_nothing_leaves_focus_as_it_is(
     strong_vit: VisionTransformer, small_spec: Callable[..., ModelSpec], windows: torch.Tensor
 ) -> None:
     model = build(SinkInSequence, strong_vit, small_spec())
-    other = {name: value for name, value in model.state_dict().items() if name != "sink_keys"}
+    other = {name: value for name, value in model.state_dict().items() if not name.endswith("sink_keys")}
     without = Focus(small_spec(sink=False), strong_vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
     without.load_state_dict(other)
     wanted = without.explain(windows)
@@ -176,7 +185,7 @@ def test_rotary_positions_and_pooled_patches_are_the_backbones_own(
         bias[15:64:16] = 30.0  # the dimension that a rotation turns least
     spec = small_spec(input_px=size, read_blocks=(0, 1))
     model, focus = (kind(spec, vit, torch.full((12,), 0.3), torch.full((12,), 0.1)) for kind in (SinkInSequence, Focus))
-    model.sink_keys[..., -1] = -100.0
+    model.rows[0].sink_keys[..., -1] = -100.0
     images = torch.randn(2, 4, 3, size, size)
     for found, wanted in zip(model.encode(images), focus.encode(images), strict=True):
         for tensor, other in zip(found, wanted, strict=True):
@@ -199,10 +208,11 @@ def test_gradients_reach_the_sink_of_every_block_and_nothing_of_the_backbone(
 ) -> None:
     model = build(SinkInSequence, strong_vit, small_spec(read_blocks=(2,)))
     model.read(model.encode(model.front_end(windows).images)).evidence.square().sum().backward()
-    assert model.sink_keys is not None
-    assert model.sink_keys.grad is not None
-    assert model.sink_keys.grad.shape == (3, 4, 3, 8)  # block, group, head, dimension
-    assert (model.sink_keys.grad.abs().amax(dim=(1, 3)) > 0).all()
+    sink_keys = model.rows[0].sink_keys
+    assert sink_keys is not None
+    assert sink_keys.grad is not None
+    assert sink_keys.grad.shape == (3, 4, 3, 8)  # block, group, head, dimension
+    assert (sink_keys.grad.abs().amax(dim=(1, 3)) > 0).all()
     assert all(parameter.grad is None for parameter in model.vit.parameters())
 
 
@@ -210,5 +220,12 @@ def test_gradients_reach_the_sink_of_every_block_and_nothing_of_the_backbone(
 def test_a_wiring_of_the_sink_refuses_a_spec_without_one(
     wiring: type[Focus], small_vit: Callable[..., VisionTransformer], small_spec: Callable[..., ModelSpec]
 ) -> None:
-    with pytest.raises(ModelError, match=f"{wiring.__name__} is a wiring of the sink, but the spec has none"):
+    with pytest.raises(ModelError, match=f"{wiring.rows_type.__name__} have a sink, but the spec has none"):
         build(wiring, small_vit(), small_spec(sink=False))
+
+
+def test_one_backbone_takes_one_sink(
+    small_vit: Callable[..., VisionTransformer], small_spec: Callable[..., ModelSpec]
+) -> None:
+    with pytest.raises(ModelError, match="the spec has 2 prompt seeds; set prompt_seeds to 1"):
+        build(SinkInSequence, small_vit(), small_spec(prompt_seeds=2))

@@ -13,7 +13,9 @@ from focus_core.cubes.store import write_store
 CLASSES = ["control", "drought", "disease"]
 WAVELENGTH = np.arange(425.0, 1025.0, 50.0)
 PRETRAIN = PretrainSettings(backbone=BackboneSettings(width=24, depth=3, heads=3), epochs=1, batch_images=64)
-TRAIN = TrainSettings(epochs=40, patience=40, group_dropout=(0.3,), augmented_copies=4, max_parameter_share=1.0)
+TRAIN = TrainSettings(
+    epochs=40, patience=40, group_dropout=(0.3,), augmented_copies=4, prompt_seeds=2, max_parameter_share=2.0
+)
 _FOLDS = ("train", "train", "validation", "gate", "test")
 _NM = {"units": "nm"}
 

@@ -30,7 +30,8 @@ def model_folder(
 
     def build(run_id: str, shift: float = 0.0) -> Path:
         model = small_model()
-        model.class_bias.data += shift
+        for rows in model.rows:
+            rows.class_bias.data += shift
         reference = BackboneReference(
             uri=tracking.register_backbone(backbone_folder),
             sha256=sha256_of(backbone_folder / BACKBONE_WEIGHTS),

@@ -10,7 +10,7 @@ from focus_core.model import Focus, ModelSpec
 from focus_core.training import Labelled, fit
 from focus_core.training.windows import plot_labels, plot_logits
 
-SETTINGS = TrainSettings(epochs=25, patience=25, augmented_copies=1, group_dropout=(0.3,), max_parameter_share=1.0)
+SETTINGS = TrainSettings(epochs=25, patience=25, augmented_copies=1, group_dropout=(0.3,), max_parameter_share=2.0)
 
 
 def fresh(vit: VisionTransformer, spec: ModelSpec, data: Labelled) -> Focus:
@@ -152,8 +152,9 @@ def test_random_prompts_tell_nothing_apart(
     data, right, at_peak = planted(plots=60, seed=2), [], []
     for seed in range(12):
         model, generator = fresh(small_vit(), small_spec(), data), torch.Generator().manual_seed(seed)
-        model.initialise(generator)
-        torch.nn.init.normal_(model.loading, generator=generator)
+        for rows in model.rows:
+            rows.initialise(generator)
+            torch.nn.init.normal_(rows.loading, generator=generator)
         found = plot_logits(model.explain(data.reflectance).logit, data).argmax(1)
         right.append((found == plot_labels(data)).float().mean())
         at_peak.append(curve(model, data, 1).argmax() == 1)
