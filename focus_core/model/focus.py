@@ -13,7 +13,6 @@ seeds differ is known for every number. Class and register tokens are not read: 
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, cast
 
@@ -167,18 +166,22 @@ class Focus(nn.Module):
             Which prompt seeds read; all by default.
         """
         rows = self._rows(seeds)
-        evidence, found = [], []
+        evidence: list[Tensor] = []
+        total: BlockReading | None = None
         for index, tokens in enumerate(blocks):
-            block, read = self.vit.blocks[self.spec.read_blocks[index]], self._read_tokens(tokens)
-            each = [own.read_block(index, block, read) for own in rows]
-            evidence.append(torch.stack([own.said.sum(dim=-1) for own in each], dim=2))
-            found.append(BlockReading(*(_mean(parts) for parts in zip(*each, strict=True))))
-        words, attention, sink_share = zip(*found, strict=True)
+            block, read, each = self.vit.blocks[self.spec.read_blocks[index]], self._read_tokens(tokens), []
+            for own in rows:  # added up as they come, so that no more than two readings are held
+                found = own.read_block(index, block, read)
+                each.append(found.said.sum(dim=-1))
+                total = found if total is None else BlockReading(*map(torch.add, total, found))
+            evidence.append(torch.stack(each, dim=2))
+        assert total is not None
+        looks = len(evidence) * len(rows)
         return Reading(
-            said=self._by_group(_sum(words)),
-            seed_evidence=self._by_group(_sum(evidence)).transpose(2, 3),
-            attention=self._by_group(_mean(attention)),
-            sink_share=self._by_group(_mean(sink_share)),
+            said=self._by_group(total.said / len(rows)),
+            seed_evidence=self._by_group(torch.stack(evidence).sum(dim=0)).transpose(2, 3),
+            attention=self._by_group(total.attention / looks),
+            sink_share=self._by_group(total.sink_share / looks),
         )
 
     @staticmethod
@@ -252,12 +255,3 @@ class Focus(nn.Module):
         rest = importance - words.sum(dim=-1)
         share = (occupied + _SMALLEST) / (occupied + _SMALLEST).sum(dim=-1, keepdim=True)
         return words + rest[..., None] * share[:, None, None]
-
-
-def _sum(parts: Sequence[Tensor]) -> Tensor:
-    total: Tensor = functools.reduce(torch.add, parts)
-    return total
-
-
-def _mean(parts: Sequence[Tensor]) -> Tensor:
-    return _sum(parts) / len(parts)
