@@ -76,8 +76,9 @@ def run(
     Returns
     -------
     dict[str, list[float]]
-        A value for each seed, as ``focus.<metric>``, ``focus_sink_off.<metric>``, ``focus_random.<metric>`` (random
-        backbone), ``<rival>.<metric>``, and for checks ``shortcut.…``, ``withheld.…``, ``shuffled_labels.…`` and
+        A value for each seed, as ``focus.<metric>``, ``focus_one_prompt_seed.<metric>`` (the first of the model's
+        prompt seeds alone), ``focus_sink_off.<metric>``, ``focus_random.<metric>`` (random backbone),
+        ``<rival>.<metric>``, and for checks ``shortcut.…``, ``withheld.…``, ``shuffled_labels.…`` and
         ``random_prompts.…``.
     """
     values: dict[str, list[float]] = {}
@@ -111,6 +112,8 @@ class _Seed:
             logger.info("seed %d, groups %s", self.seed, name)
             here = trial.grouped(name)
             model, scores = self._row(here, own, "focus")
+            one = _scored(_first_prompt_seed(model), here, self.seed)
+            scores |= {f"focus_one_prompt_seed.{metric}": value for metric, value in one.items()}
             scores |= self._row(here, own, "focus_sink_off", sink=False)[1]
             scores |= self._row(here, random, "focus_random")[1]
             last = position == len(groups) - 1
@@ -185,6 +188,18 @@ class _Seed:
         planted = [index for index, group in enumerate(model.spec.groups) if group.lo_nm < hi and lo < group.hi_nm]
         rank = float((mine > mine[planted].max()).sum() + 1)
         return {"shortcut.rank": rank, "shortcut.share": float(mine[planted].sum() / np.abs(mine).sum())}
+
+
+def _first_prompt_seed(model: Focus) -> Focus:
+    first = Focus(
+        model.spec.model_copy(update={"prompt_seeds": 1}),
+        model.vit,
+        model.front_end.band_mean,
+        model.front_end.band_std,
+    )
+    first.rows[0].load_state_dict(model.rows[0].state_dict())
+    first.reference_mean.copy_(model.reference_mean[:, :1])
+    return first.eval()
 
 
 def _scored(model: Focus, trial: Trial, seed: int) -> Scores:
