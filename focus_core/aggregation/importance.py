@@ -5,6 +5,8 @@ Knows one campaign; does not know the others in the store.
 
 from __future__ import annotations
 
+from typing import Any
+
 import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +15,7 @@ import xarray as xr
 
 from focus_core.aggregation.bands import per_nm, spread_over_bands
 from focus_core.aggregation.statistics import plot_statistics
+from focus_core.aggregation.treatments import HELD_OUT, treatment_intervals
 from focus_core.aggregation.trim import metres_per_unit
 from focus_core.config import AggregateSettings, Campaign
 from focus_core.cubes.schema import WAVELENGTH_ATTRS
@@ -28,6 +31,10 @@ _ATTRS = {
     "hi": {"long_name": "upper end of the interval of importance over the plot's windows, which overlap: optimistic"},
     "seed_lo": {"long_name": "lower end of the interval of importance over the model's prompt seeds"},
     "seed_hi": {"long_name": "upper end of the interval of importance over the model's prompt seeds"},
+    "treatment_mean": {"long_name": "mean importance over the test plots of the treatment"},
+    "treatment_lo": {"long_name": "lower end of its interval over these plots"},
+    "treatment_hi": {"long_name": "upper end of its interval over these plots"},
+    "treatment_plots": {"long_name": "number of these plots"},
     "evidence": {"long_name": "evidence of the wavelength group before centring"},
     "sink_share": {"long_name": "share of prompt attention taken by the sink"},
     "logit": {"long_name": "contrastive logit, weighted mean over the plot's windows"},
@@ -74,17 +81,24 @@ def campaign_importance(
         explanation, ids, tiles_per_chunk=settings.tiles_per_chunk, confidence=settings.confidence
     )
     of_band = explanation["group_of_band"]
+    described = _descriptions(explanation, campaign, plots)
+    present = statistics["windows"] > 0
+    held_out = present.to_numpy() & (described["fold"][1] == HELD_OUT)
+    treatments = treatment_intervals(
+        statistics["importance"], held_out, described["label"][1], confidence=settings.confidence
+    )
     dataset = xr.Dataset(
         {
+            **treatments,
             **{name: spread_over_bands(statistics[name], of_band) for name in _CURVES},
             "importance_per_nm": per_nm(statistics["importance"], of_band),
             **{name: statistics[name] for name in ("evidence", "sink_share", "logit", "probability", "bias", "n_eff")},
-            "present": statistics["windows"] > 0,
+            "present": present,
             "area_m2": ("plot", areas(plots), _area_attrs(plots.crs)),
-            **_descriptions(explanation, campaign, plots),
+            **described,
         }
     )
-    dataset = dataset.transpose("plot", "cls", "band", "group").drop_vars("good_band", errors="ignore")
+    dataset = dataset.transpose("treatment", "plot", "cls", "band", "group").drop_vars("good_band", errors="ignore")
     for name, attrs in _ATTRS.items():
         dataset[name].attrs.update(attrs)
     dataset = dataset.expand_dims(campaign=np.array([campaign.campaign], dtype=np.dtypes.StringDType()))
@@ -120,7 +134,9 @@ def _crs_attrs(crs: pyproj.CRS | None) -> dict[str, object]:
     return {} if crs is None else {**crs.to_cf(), "spatial_ref": crs.to_wkt()}
 
 
-def _descriptions(explanation: xr.Dataset, campaign: Campaign, plots: gpd.GeoDataFrame) -> dict[str, object]:
+def _descriptions(
+    explanation: xr.Dataset, campaign: Campaign, plots: gpd.GeoDataFrame
+) -> dict[str, tuple[str, npt.NDArray[Any]]]:
     """Label, block, fold and polygon of each plot; what the windows say goes before the campaign file."""
     classes = [str(name) for name in explanation["cls"].to_numpy()]
     text = np.dtypes.StringDType()

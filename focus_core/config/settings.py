@@ -94,6 +94,10 @@ class TrainSettings(Settings):
     """Numbers of evenly spaced blocks to read; each is tried, and validation plots choose."""
     rank: int = Field(default=8, ge=1)
     """Directions that the read-outs of all classes and groups share in each block."""
+    split_groups: int = Field(default=0, ge=0)
+    """Strongest groups of each class that a second training cuts into parts; 0: one training."""
+    split_nm: float = Field(default=50.0, gt=0.0)
+    """Width of the parts, nm."""
     prompt_seeds: int = Field(default=5, ge=1)
     """Times that prompts are trained, each with a seed of its own; the model's score is their mean."""
     sink: bool = True

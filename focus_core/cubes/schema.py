@@ -133,6 +133,11 @@ IMPORTANCE = Schema(
             for name in ("importance", "importance_per_nm", "lo", "hi", "seed_lo", "seed_hi")
         },
         **{name: Variable(("campaign", "plot", "cls", "group")) for name in ("evidence", "sink_share")},
+        **{
+            name: Variable(("campaign", "treatment", "cls", "group"))
+            for name in ("treatment_mean", "treatment_lo", "treatment_hi")
+        },
+        "treatment_plots": Variable(("campaign", "treatment"), kinds="i"),
         **{name: Variable(("campaign", "plot", "cls")) for name in ("logit", "probability", "bias")},
         "area_m2": Variable(("campaign", "plot"), units="m2"),
         "n_eff": Variable(("campaign", "plot")),
@@ -149,6 +154,7 @@ IMPORTANCE = Schema(
     coords={
         "campaign": Variable(("campaign",), kinds="OUT"),
         "plot": Variable(("plot",), kinds="OUT"),
+        "treatment": Variable(("treatment",), kinds="OUT"),
         **_CLS,
         **_GROUP,
         "wavelength": _BAND["wavelength"],

@@ -29,7 +29,7 @@ from focus_core.model import (
     sha256_of,
 )
 from focus_core.steps._status import recorded
-from focus_core.training import Labelled, fit
+from focus_core.training import FitSummary, Labelled, fit, split_top_groups
 
 logger = logging.getLogger(__name__)
 
@@ -140,6 +140,11 @@ def new_model(
     )
     statistics = [torch.from_numpy(tiles[name].to_numpy()).float() for name in ("band_mean", "band_std")]
     model = Focus(spec, vit, *statistics)
+    _check_share(model, settings)
+    return model
+
+
+def _check_share(model: Focus, settings: TrainSettings) -> None:
     trained = sum(parameter.numel() for parameter in model.parameters())
     frozen = sum(parameter.numel() for parameter in model.vit.parameters())
     logger.info("%d trained parameters, %.2f %% of the backbone's %d", trained, 100 * trained / frozen, frozen)
@@ -149,13 +154,12 @@ def new_model(
             f"max_parameter_share is {settings.max_parameter_share}; use fewer groups, read_blocks or prompt_seeds, "
             "or a lower rank"
         )
-    return model
 
 
 def _best(
     tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
 ) -> tuple[Focus, Metrics]:
-    """Train a model for each number of blocks to read; the validation loss chooses."""
+    """Train a model for each number of blocks to read; the validation loss chooses, and its groups may be split."""
     training, validation = labelled(tiles, "train"), labelled(tiles, "validation")
     absent = sorted(set(range(len(tiles.attrs["classes"]))) - set(training.label.tolist()))
     if absent:
@@ -166,6 +170,8 @@ def _best(
         model = new_model(tiles, backbone, reference, settings, run_id, read_blocks=count)
         runs.append((model, fit(model, training, validation, settings)))
     model, summary = min(runs, key=lambda run: run[1].validation_loss)
+    if settings.split_groups:
+        model, summary = _split(model, training, validation, settings)
     model.spec = model.spec.model_copy(update={"group_dropout": summary.group_dropout})
     return model, {
         "train_loss": summary.train_loss,
@@ -177,6 +183,17 @@ def _best(
         "parameters": float(summary.parameters),
         "parameter_share": summary.parameters / summary.backbone_parameters,
     }
+
+
+def _split(
+    coarse: Focus, training: Labelled, validation: Labelled, settings: TrainSettings
+) -> tuple[Focus, FitSummary]:
+    """Train anew with the groups that matter cut into parts."""
+    spec = split_top_groups(coarse, validation, count=settings.split_groups, part_nm=settings.split_nm)
+    logger.info("%d groups become %d: %s", len(coarse.spec.groups), len(spec.groups), [g.name for g in spec.groups])
+    model = Focus(spec, coarse.vit, coarse.front_end.band_mean, coarse.front_end.band_std)
+    _check_share(model, settings)
+    return model, fit(model, training, validation, settings)
 
 
 def labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:

@@ -2,6 +2,7 @@
 
 from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
 from focus_core.training.prompts import FitSummary, fit
+from focus_core.training.split import split_top_groups
 from focus_core.training.windows import Labelled
 
-__all__ = ["FitSummary", "Labelled", "backbone_arguments", "fit", "pretrain_backbone"]
+__all__ = ["FitSummary", "Labelled", "backbone_arguments", "fit", "pretrain_backbone", "split_top_groups"]

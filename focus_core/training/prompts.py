@@ -16,7 +16,7 @@ from focus_core.config import TrainSettings
 from focus_core.model import CPU, Focus, placement
 from focus_core.training.cache import ContextCache
 from focus_core.training.trainer import Run, Trainer, validation_loss
-from focus_core.training.windows import Labelled, augmented, plot_labels, plot_logits
+from focus_core.training.windows import Labelled, augmented, plot_labels, plot_means
 
 _CHECK_SEED = 0
 """Of the mixed validation windows: the same for every training seed, so that runs compare."""
@@ -101,7 +101,7 @@ def _centre(model: Focus, cache: ContextCache, train: Labelled) -> None:
     Each plot counts once, and its windows by coverage; only the tiles themselves count, not their copies.
     """
     evidence = model.contrastive(evidence_of(model, cache)[: len(train.label)]).cpu()
-    per_plot = plot_logits(evidence.flatten(1), train).unflatten(1, tuple(evidence.shape[1:]))
+    per_plot = plot_means(evidence, train)
     labels = plot_labels(train)
     classes = model.spec.classes
     named = model.spec.reference_class

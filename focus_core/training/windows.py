@@ -46,12 +46,12 @@ def augmented(model: Focus, data: Labelled, copies: int, generator: torch.Genera
     return joined(parts)
 
 
-def plot_logits(logits: Float[Tensor, "tile cls"], data: Labelled) -> Float[Tensor, "plot cls"]:
-    """Return each plot's logit: the coverage-weighted mean of its windows'."""
+def plot_means(values: Float[Tensor, "tile *rest"], data: Labelled) -> Float[Tensor, "plot *rest"]:
+    """Return each plot's mean of what its windows say, weighted by coverage: a logit is a plot's only so."""
     plots = int(data.plot.max()) + 1
     weight = torch.zeros(plots).index_add(0, data.plot, data.coverage)
-    total = torch.zeros(plots, logits.shape[1]).index_add(0, data.plot, logits * data.coverage[:, None])
-    return total / weight[:, None]
+    total = torch.zeros(plots, values[0].numel()).index_add(0, data.plot, values.flatten(1) * data.coverage[:, None])
+    return (total / weight[:, None]).reshape(plots, *values.shape[1:])
 
 
 def plot_labels(data: Labelled) -> Int[Tensor, " plot"]:

@@ -126,7 +126,7 @@ def test_threads_and_a_cluster_give_the_same_bits():
         assert client is None
         threads = lazy.compute()
     with (
-        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster,
         dask_client(cluster.scheduler_address) as client,
     ):
         assert client.scheduler_info()["workers"]
@@ -140,7 +140,7 @@ def test_worker_processes_give_the_same_bits():
 
     lazy = statistics(chunked(explanation()))
     with (
-        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster,
         dask_client(cluster.scheduler_address),
     ):
         distributed = lazy.compute()

@@ -147,7 +147,7 @@ def test_a_cluster_writes_the_same_bytes_as_threads(tmp_path, target):
 
     flight, other = write_flight(tmp_path), tmp_path / "cluster.zarr"
     run(flight, target)
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster:
         settings = SETTINGS.model_copy(update={"dask_scheduler": cluster.scheduler_address})
         run(flight, other, settings)
     assert digest(other) == digest(target)

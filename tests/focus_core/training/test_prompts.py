@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 from focus_core.config import TrainSettings
 from focus_core.model import Focus, ModelSpec
 from focus_core.training import Labelled, fit
-from focus_core.training.windows import plot_labels, plot_logits
+from focus_core.training.windows import plot_labels, plot_means
 
 SETTINGS = TrainSettings(epochs=25, patience=25, augmented_copies=1, group_dropout=(0.3,), max_parameter_share=2.0)
 
@@ -46,7 +46,7 @@ def curve(model: Focus, data: Labelled, cls: int) -> np.ndarray:
 
 def test_held_out_plots_are_told_apart(fitted: tuple[Focus, object], planted: Callable[..., Labelled]) -> None:
     model, data = fitted[0], planted(plots=30, seed=2)
-    found = plot_logits(model.explain(data.reflectance).logit, data).argmax(1)
+    found = plot_means(model.explain(data.reflectance).logit, data).argmax(1)
     assert (found == plot_labels(data)).float().mean() >= 0.9
 
 
@@ -155,7 +155,7 @@ def test_random_prompts_tell_nothing_apart(
         for rows in model.rows:
             rows.initialise(generator)
             torch.nn.init.normal_(rows.loading, generator=generator)
-        found = plot_logits(model.explain(data.reflectance).logit, data).argmax(1)
+        found = plot_means(model.explain(data.reflectance).logit, data).argmax(1)
         right.append((found == plot_labels(data)).float().mean())
         at_peak.append(curve(model, data, 1).argmax() == 1)
     assert 0.2 < np.mean(right) < 0.45  # chance is a third
@@ -172,7 +172,7 @@ def test_shuffled_labels_leave_nothing_to_learn(
     shuffled = data._replace(label=plot_labels(data)[order][data.plot])
     model = fresh(small_vit(), small_spec(), data)
     fit(model, shuffled, checks, SETTINGS)
-    found = plot_logits(model.explain(test.reflectance).logit, test).argmax(1)
+    found = plot_means(model.explain(test.reflectance).logit, test).argmax(1)
     assert (found == plot_labels(test)).float().mean() < 0.6
 
 
@@ -196,4 +196,4 @@ def test_a_plots_logit_is_weighted_by_coverage() -> None:
         torch.zeros(3, 1, 4, 4), torch.tensor([0, 0, 1]), torch.tensor([0, 0, 1]), torch.tensor([1.0, 3.0, 2.0])
     )
     logits = torch.tensor([[0.0, 4.0], [4.0, 0.0], [1.0, 2.0]])
-    assert plot_logits(logits, data).tolist() == [[3.0, 1.0], [1.0, 2.0]]
+    assert plot_means(logits, data).tolist() == [[3.0, 1.0], [1.0, 2.0]]
