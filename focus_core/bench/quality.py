@@ -21,6 +21,7 @@ from focus_core.bench.trials import Trial, backbone_of, explained, simulated_tri
 from focus_core.config import EvaluateSettings, SimulateSettings, TrainSettings
 from focus_core.evaluation import score_fold
 from focus_core.model import Focus
+from focus_core.training import fit, split_top_groups
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ _KEPT = (
     "sink_share",
     "background_attention",
 )
+_SPLIT_GROUPS = 2
 _SHORTCUT_CLASS = "drought"
 _WITHHELD_NM = (1450.0, 1800.0)
 
@@ -78,6 +80,7 @@ def run(
     dict[str, list[float]]
         A value for each seed, as ``focus.<metric>``, ``focus_one_prompt_seed.<metric>`` (the first of the model's
         prompt seeds alone), ``focus_sink_off.<metric>``, ``focus_random.<metric>`` (random backbone),
+        ``focus_split.<metric>`` (the last of ``groups`` with the strongest two of each class cut),
         ``<rival>.<metric>``, and for checks ``shortcut.…``, ``withheld.…``, ``shuffled_labels.…`` and
         ``random_prompts.…``.
     """
@@ -121,6 +124,8 @@ class _Seed:
             scores["focus.accuracy_over_linear_head"] = (
                 scores["focus.balanced_accuracy"] - scores["linear_head.balanced_accuracy"]
             )
+            if last:
+                scores |= self._split(model, here)
             if position == 0:
                 scores |= plot_mean_scores(model, here, seed=self.seed)
                 scores |= self._random_prompts(here, own)
@@ -142,6 +147,14 @@ class _Seed:
         found |= ablation_agreement(model, trial, few, seed=self.seed)
         found |= noise_stability(model, trial, few, seed=self.seed)
         return model, {f"{name}.{metric}": value for metric, value in found.items()}
+
+    def _split(self, coarse: Focus, trial: Trial) -> Scores:
+        """Train anew with the strongest groups cut; the last of the groups are coarse, and bands of a class few."""
+        spec = split_top_groups(coarse, trial.validation, count=_SPLIT_GROUPS, part_nm=self.training.split_nm)
+        model = Focus(spec, coarse.vit, coarse.front_end.band_mean, coarse.front_end.band_std)
+        fit(model, trial.train, trial.validation, self.training)
+        found = {**_scored(model, trial, self.seed), "groups": float(len(spec.groups))}
+        return {f"focus_split.{metric}": value for metric, value in found.items()}
 
     def _shuffled(self, trial: Trial, backbone: Path) -> Scores:
         model = trained(trial.shuffled(seed=self.seed), backbone, self.training)

@@ -198,3 +198,15 @@ def test_a_backbone_from_the_registry_trains_the_same_model(chain: Chain, tmp_pa
     assert read_spec(Path(model)).backbone == registered
     again, first = load_file(Path(model) / MODEL_WEIGHTS), load_file(Path(chain.model) / MODEL_WEIGHTS)
     assert all(torch.equal(again[name], first[name]) for name in first)
+
+
+def test_a_second_training_cuts_the_strongest_groups_and_still_adds_up(chain: Chain, tmp_path: Path) -> None:
+    model, uri = str(tmp_path / "focus"), str(tmp_path / "explanation.zarr")
+    finer = {"epochs": 2, "split_groups": 1, "split_nm": 50.0, "model_name": "finer"}
+    train(chain.tiles, chain.backbone, model, settings=TRAIN.model_copy(update=finer))
+    explain(chain.tiles, model, uri, settings=ExplainSettings())
+    found = xr.open_zarr(uri, consolidated=False)
+    before = read_spec(Path(chain.model)).groups
+    assert len(before) < found.sizes["group"] <= len(before) + 2 * 2  # two stresses, groups of three bands
+    assert (found["group_hi_nm"] - found["group_lo_nm"]).min() == 50.0
+    np.testing.assert_allclose(found["importance"].sum("group") + found["bias"], found["logit"], atol=1e-4)
