@@ -1,4 +1,4 @@
-"""The same prompts on a random and on a self-supervised frozen backbone, judged on plots of another flight.
+"""The same prompts on a random, a self-supervised and a supervised frozen backbone, judged on plots of another flight.
 
 Knows the steps; repeats them for each seed and backbone in one run, so that the rows of the table compare.
 """
@@ -21,8 +21,8 @@ from focus_core.steps.train import train
 
 logger = logging.getLogger(__name__)
 
-Method = Literal["random", "masked"]
-METHODS: dict[Method, str] = {"random": "random", "masked": "self_supervised"}
+Method = Literal["random", "masked", "supervised"]
+METHODS: dict[Method, str] = {"random": "random", "masked": "self_supervised", "supervised": "supervised"}
 
 
 def run(campaigns: Sequence[str], *, folder: str, seeds: Sequence[int]) -> dict[str, list[float]]:

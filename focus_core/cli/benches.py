@@ -33,7 +33,7 @@ benches = typer.Typer(cls=_Known, help="Measure figures against floors and rival
 def backbones(
     campaigns: Campaigns, out: Out, seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False
 ) -> None:
-    """Score a random and a self-supervised backbone."""
+    """Score a random, a self-supervised and a supervised backbone."""
     numbers = _whole_numbers(seeds)
     from focus_core.bench import backbones as bench
 

@@ -53,12 +53,13 @@ class BackboneSettings(Settings):
 
 
 class PretrainSettings(Settings):
-    """Settings of ``pretrain``: self-supervised, on unlabelled tiles."""
+    """Settings of ``pretrain``: self-supervised, on unlabelled tiles, unless ``method`` says otherwise."""
 
     backbone: BackboneSettings = BackboneSettings()
-    method: Literal["masked", "random", "published"] = "masked"
-    """``masked``: masked-image modelling; ``random``: no training, the baseline of every table; ``published``: the
-    weights of a timm ViT as they are."""
+    method: Literal["masked", "supervised", "random", "published"] = "masked"
+    """``masked``: masked-image modelling; ``supervised``: on the labels of training plots, which no other method
+    opens; ``random``: no training, the baseline of every table; ``published``: the weights of a timm ViT as they
+    are."""
     timm_name: str | None = None
     """Name of the published ViT, e.g. ``vit_small_patch16_dinov3.lvd1689m``; ``backbone`` is not read then."""
     weights: str | None = None
@@ -79,11 +80,13 @@ class PretrainSettings(Settings):
     """``auto``: a GPU where there is one, with bfloat16 in forward passes; ``cpu``: the processor, bit for bit."""
 
     @model_validator(mode="after")
-    def _named(self) -> PretrainSettings:
+    def _consistent(self) -> PretrainSettings:
         if (self.method == "published") != (self.timm_name is not None):
             raise ValueError("method 'published' and a timm_name go together; give both or neither")
         if self.weights is not None and self.timm_name is None:
             raise ValueError("weights are of a published ViT; name it in timm_name")
+        if self.method == "supervised" and not self.epochs:
+            raise ValueError("method 'supervised' without epochs learns nothing; give at least one, or method 'random'")
         return self
 
 

@@ -1,8 +1,18 @@
-"""Training: the self-supervised backbone, and prompts, sink and read-out on it; never sees masks or reference bands."""
+"""Training: the backbone, and prompts, sink and read-out on it; never sees masks or reference bands."""
 
 from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
 from focus_core.training.prompts import FitSummary, fit
 from focus_core.training.split import split_top_groups
+from focus_core.training.supervised import Examples, supervised_backbone
 from focus_core.training.windows import Labelled
 
-__all__ = ["FitSummary", "Labelled", "backbone_arguments", "fit", "pretrain_backbone", "split_top_groups"]
+__all__ = [
+    "Examples",
+    "FitSummary",
+    "Labelled",
+    "backbone_arguments",
+    "fit",
+    "pretrain_backbone",
+    "split_top_groups",
+    "supervised_backbone",
+]

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from rich.progress import track
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from focus_core.config import PretrainSettings
 from focus_core.model import placement
-
-logger = logging.getLogger(__name__)
+from focus_core.training.loop import epoch_losses
 
 _QUANTILES = (0.1, 0.5, 0.9)
 
@@ -96,38 +93,13 @@ def pretrain_backbone(
         return vit, float("nan")
     place = placement(settings.device)
     model = MaskedImageModel(vit).to(place.device)
-    batches = len(images) // settings.batch_images + 1
-    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.05)
-    steps = settings.epochs * batches
-    schedule = torch.optim.lr_scheduler.ChainedScheduler(
-        [
-            torch.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.05, total_iters=max(1, steps // 10)),
-            torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps),
-        ]
-    )
     generator = torch.Generator().manual_seed(settings.seed)
-    mean = float("nan")
-    for epoch in track(range(settings.epochs), description="pretrain", transient=True):
-        total = 0.0
-        for part in torch.randperm(len(images), generator=generator).tensor_split(batches):
-            batch = _flipped(images[part], generator).to(place.device)
-            hidden = torch.rand(len(part), vit.patch_embed.num_patches, generator=generator) < settings.mask_share
-            with place.autocast():
-                loss = model(batch, hidden.to(place.device))
-            optimiser.zero_grad()
-            loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimiser.step()
-            schedule.step()
-            total += loss.item() * len(part)
-        mean = total / len(images)
-        logger.info("pretrain epoch %d: loss %.4f", epoch + 1, mean)
-    return vit.cpu(), mean
 
+    def loss_of(batch: Tensor, _: Tensor) -> Tensor:
+        hidden = torch.rand(len(batch), vit.patch_embed.num_patches, generator=generator) < settings.mask_share
+        with place.autocast():
+            loss: Tensor = model(batch.to(place.device), hidden.to(place.device))
+        return loss
 
-def _flipped(
-    images: Float[Tensor, "image 3 height width"], generator: torch.Generator
-) -> Float[Tensor, "image 3 height width"]:
-    """Flip a batch along y, x or both: a stand has no up or down."""
-    axes = [axis for axis in (2, 3) if torch.rand((), generator=generator) < 0.5]
-    return images.flip(axes) if axes else images
+    *_, loss = epoch_losses(model, images, loss_of, settings, batch=settings.batch_images, generator=generator)
+    return vit.cpu(), loss

@@ -1,7 +1,15 @@
 import pytest
 from pydantic import ValidationError
 
-from focus_core.config import IngestSettings, PromoteSettings, Settings, TileSettings, TrainSettings, from_mapping
+from focus_core.config import (
+    IngestSettings,
+    PretrainSettings,
+    PromoteSettings,
+    Settings,
+    TileSettings,
+    TrainSettings,
+    from_mapping,
+)
 from focus_core.errors import SettingsError
 
 
@@ -25,6 +33,11 @@ def test_settings_do_not_change() -> None:
     settings = TrainSettings()
     with pytest.raises(ValidationError, match="frozen"):
         settings.epochs = 3  # type: ignore[misc]
+
+
+def test_a_supervised_backbone_is_trained() -> None:
+    with pytest.raises(SettingsError, match="'supervised' without epochs learns nothing"):
+        from_mapping(PretrainSettings, {"method": "supervised", "epochs": 0})
 
 
 def test_promotion_reads_gate_plots_only() -> None:

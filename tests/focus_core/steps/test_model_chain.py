@@ -17,13 +17,15 @@ from focus_core.config import EvaluateSettings, ExplainSettings, PretrainSetting
 from focus_core.cubes.publish import digest, record
 from focus_core.cubes.schema import TILES
 from focus_core.errors import CampaignError, ModelError, SettingsError
-from focus_core.model import BACKBONE_WEIGHTS, MODEL_WEIGHTS, read_spec
+from focus_core.model import BACKBONE_WEIGHTS, MODEL_WEIGHTS, read_backbone, read_spec
 from focus_core.steps.evaluate import evaluate
 from focus_core.steps.explain import explain
 from focus_core.steps.pretrain import pretrain
 from focus_core.steps.promote import promote
 from focus_core.steps.train import train
 from tests.focus_core.steps.planted import PRETRAIN, TRAIN, publish_store, tiles, write_stores
+
+SUPERVISED = PRETRAIN.model_copy(update={"method": "supervised", "epochs": 12})
 
 
 @dataclass(frozen=True)
@@ -109,13 +111,53 @@ def test_the_backbone_file_is_untouched_and_not_in_the_model(chain: Chain) -> No
     assert not set(own) & set(frozen)
 
 
-def test_pretraining_does_not_depend_on_labels(chain: Chain, tmp_path: Path) -> None:
-    data = tiles()
-    relabelled = data.assign_coords(label=("tile", data["label"].to_numpy()[::-1]))
-    shuffled = publish_store(str(tmp_path / "tiles.zarr"), relabelled, TILES)
-    pretrain(shuffled, str(tmp_path / "backbone"), settings=PRETRAIN)
-    left, right = (load_file(Path(path) / BACKBONE_WEIGHTS) for path in (chain.backbone, tmp_path / "backbone"))
+@pytest.mark.parametrize("method", ["masked", "random"])
+def test_without_supervision_labels_are_not_opened(chain: Chain, tmp_path: Path, method: str) -> None:
+    unreadable = _with_unreadable_labels(tmp_path / "tiles.zarr")
+    settings = PRETRAIN.model_copy(update={"method": method})
+    for uri, name in ((chain.tiles, "left"), (unreadable, "right")):
+        pretrain(uri, str(tmp_path / name), settings=settings)
+    left, right = (load_file(tmp_path / name / BACKBONE_WEIGHTS) for name in ("left", "right"))
     assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_supervised_backbone_opens_labels_and_is_called_so(chain: Chain, tmp_path: Path) -> None:
+    found = pretrain(chain.tiles, str(tmp_path / "backbone"), settings=SUPERVISED)
+    assert found["images"] == 4 * (tiles()["fold"] == "train").sum()
+    assert found["loss"] < 0.7 * np.log(3)
+    assert read_backbone(tmp_path / "backbone")["kind"] == "supervised"
+    with pytest.raises(RuntimeError, match="decompression"):
+        pretrain(_with_unreadable_labels(tmp_path / "tiles.zarr"), str(tmp_path / "other"), settings=SUPERVISED)
+
+
+@pytest.mark.parametrize("fold", ["gate", "test"])
+def test_labels_of_held_out_plots_do_not_reach_a_supervised_backbone(chain: Chain, tmp_path: Path, fold: str) -> None:
+    data = tiles()
+    label = np.where(data["fold"].to_numpy() == fold, (data["label"].to_numpy() + 1) % 3, data["label"].to_numpy())
+    other = publish_store(str(tmp_path / "tiles.zarr"), data.assign_coords(label=("tile", label)), TILES)
+    short = SUPERVISED.model_copy(update={"epochs": 1})
+    for uri, name in ((chain.tiles, "left"), (other, "right")):
+        pretrain(uri, str(tmp_path / name), settings=short)
+    left, right = (load_file(tmp_path / name / BACKBONE_WEIGHTS) for name in ("left", "right"))
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_campaign_without_validation_plots_gives_no_supervised_backbone(tmp_path: Path) -> None:
+    data = tiles()
+    fold = np.where(data["fold"].to_numpy() == "validation", "train", data["fold"].to_numpy()).astype(object)
+    other = publish_store(str(tmp_path / "tiles.zarr"), data.assign_coords(fold=("tile", fold)), TILES)
+    with pytest.raises(CampaignError, match="no labelled tile in the fold 'validation'"):
+        pretrain(other, str(tmp_path / "backbone"), settings=SUPERVISED)
+
+
+def _with_unreadable_labels(folder: Path) -> str:
+    """Publish the planted tiles, then spoil the chunks of their labels; return the URI."""
+    uri = publish_store(str(folder), tiles(), TILES)
+    chunks = [path for path in (folder / "label" / "c").rglob("*") if path.is_file()]
+    assert chunks
+    for chunk in chunks:
+        chunk.write_bytes(b"not a chunk")
+    return uri
 
 
 def test_a_rerun_changes_nothing(chain: Chain) -> None:
