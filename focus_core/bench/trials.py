@@ -35,6 +35,7 @@ from focus_core.steps.pretrain import pretrain
 from focus_core.steps.tile import tile
 from focus_core.steps.train import labelled, new_model
 from focus_core.training import Labelled, fit
+from focus_core.training.windows import plot_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,12 +62,14 @@ class Trial:
         return dataclasses.replace(self, tiles=tiles, test=test)
 
     def shuffled(self, *, seed: int) -> Trial:
-        """Return the same windows with the labels of the training plots dealt out anew."""
-        plots = int(self.train.plot.max()) + 1
-        order = torch.randperm(plots, generator=torch.Generator().manual_seed(seed))
-        labels = torch.zeros(plots, dtype=torch.int64)
-        labels[self.train.plot] = self.train.label
-        return dataclasses.replace(self, train=self.train._replace(label=labels[order][self.train.plot]))
+        """Return the same windows with the labels of training plots, and of validation plots, dealt out anew.
+
+        Validation plots choose epochs; with true labels they would choose what happens to be right, seed by seed.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        return dataclasses.replace(
+            self, train=_dealt_out(self.train, generator), validation=_dealt_out(self.validation, generator)
+        )
 
     def one_window_a_plot(self) -> Int[np.ndarray, " plot"]:
         """Return for each test plot the position of its window of greatest coverage."""
@@ -77,6 +80,11 @@ class Trial:
     def pixels(self, index: Int[np.ndarray, " tile"]) -> Float[Tensor, "tile band ty tx"]:
         """Read some windows of ``test``, NaN outside their plots."""
         return read_tiles(self.test, index)
+
+
+def _dealt_out(data: Labelled, generator: torch.Generator) -> Labelled:
+    labels = plot_labels(data)
+    return data._replace(label=labels[torch.randperm(len(labels), generator=generator)][data.plot])
 
 
 def simulated_trial(folder: Path, settings: SimulateSettings) -> Trial:
