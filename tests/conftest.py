@@ -22,6 +22,9 @@ from focus_core import tracking
 from focus_core.config import RunSettings, SimulateSettings, from_mapping
 from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
 from focus_core.simulation import simulate
+from tests.object_store import bucket, object_store_server
+
+__all__ = ["bucket", "object_store_server"]
 
 # Machines are noisy: a slow example is no failure, and the suite has a time limit of its own. Continuous integration
 # draws the same examples each time, so that a commit passes or fails by itself; elsewhere every run looks further.

@@ -26,9 +26,8 @@ from focus_core.aggregation.moments import Moments, chunk_moments, merge
 from focus_core.aggregation.trim import metres_per_unit
 from focus_core.cubes.axes import PixelBox, PixelGrid
 from focus_core.cubes.crs import same_crs
-from focus_core.cubes.publish import local_path
 from focus_core.cubes.schema import CUBE
-from focus_core.cubes.store import open_store, pixel_grid
+from focus_core.cubes.store import open_store, pixel_grid, zarr_store
 from focus_core.errors import StoreError
 
 _BRANCHES = 8
@@ -97,11 +96,11 @@ def _refuse_other_crs(grid: PixelGrid, plots: gpd.GeoDataFrame, where: str) -> N
 
 def _moments(uri: str | Path, shapes: npt.NDArray[np.object_]) -> list[da.Array]:
     """Lazy ``(plot, band)`` of each moment, in the unit of the cube."""
-    path = local_path(uri)
-    group = zarr.open_group(path, mode="r")
+    place = zarr_store(uri)
+    group = zarr.open_group(place, mode="r")
     array: Any = group["reflectance"]
     # The scale is left to the end: the stored numbers are exact, and half as wide.
-    stored = xr.open_zarr(path, chunks=None, consolidated=False, mask_and_scale=False)["reflectance"].attrs
+    stored = xr.open_zarr(place, chunks=None, consolidated=False, mask_and_scale=False)["reflectance"].attrs
     missing = float(stored.get("_FillValue", np.nan))
     bands, rows, cols = (_ranges(size, step) for size, step in zip(array.shape, array.chunks, strict=True))
     boxes = [PixelBox(top, left, down - top, right - left) for top, down in rows for left, right in cols]

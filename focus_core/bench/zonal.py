@@ -16,9 +16,8 @@ import zarr
 from rasterio.features import rasterize
 
 from focus_core.aggregation import plot_spectra
-from focus_core.cubes.publish import local_path
 from focus_core.cubes.schema import CUBE, SCALE
-from focus_core.cubes.store import open_store, pixel_grid
+from focus_core.cubes.store import open_store, pixel_grid, zarr_store
 
 Values = dict[str, npt.NDArray[np.float64]]
 
@@ -41,7 +40,7 @@ def _since(started: Spent) -> Spent:
 
 def _read(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     """Decode every chunk and drop it: the floor of anything that reads the store."""
-    array: Any = zarr.open_group(local_path(uri), mode="r")["reflectance"]
+    array: Any = zarr.open_group(zarr_store(uri), mode="r")["reflectance"]
     started = _now()
     steps = [
         [slice(lo, min(lo + step, size)) for lo in range(0, size, step)]
@@ -93,7 +92,7 @@ def _exactextract(uri: str, plots: gpd.GeoDataFrame) -> tuple[Spent, Values]:
     from exactextract import exact_extract
     from exactextract.raster import NumPyRasterSource
 
-    group: Any = zarr.open_group(local_path(uri), mode="r")
+    group: Any = zarr.open_group(zarr_store(uri), mode="r")
     cube = group["reflectance"][:]
     started = _now()
     rows = cube.shape[1]

@@ -119,7 +119,15 @@ class RunLayout:
 
     @classmethod
     def below(cls, folder: str | Path) -> Self:
-        """Return the layout below a folder, made absolute: workers need not share a working directory."""
+        """Return the layout below a folder, made absolute: workers need not share a working directory.
+
+        Raises
+        ------
+        TargetError
+            If it is no local folder; single steps write to S3, whole runs do not yet.
+        """
+        if "://" in str(folder):
+            raise TargetError(f"'{folder}': a run needs a local folder; steps by themselves take s3://… for each store")
         return cls(Path(folder).absolute())
 
     def make(self) -> None:

@@ -1,7 +1,8 @@
 """A target appears whole or not at all, and a finished step is not run again.
 
 A writer fills a hidden folder beside the target; the folder is given a record of its inputs and a digest of its
-content, and only then takes the target's name. Knows nothing of what the content means.
+content, and only then takes the target's name. A target on S3 is published on this machine first, then copied as it is.
+Knows nothing of what the content means.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeGuard
 
 from focus_core import __version__
 from focus_core.config import Settings
+from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import BusyError, MissingInputError, TargetError
 
 Metrics = dict[str, float]
@@ -41,7 +43,7 @@ def local_path(uri: str | Path) -> Path:
         text = text.removeprefix("file://")
     if "://" in text:
         scheme = text.split("://", 1)[0]
-        raise TargetError(f"'{uri}': stores on '{scheme}' are not supported; give a local path")
+        raise TargetError(f"'{uri}': '{scheme}' is not supported here; give a local path")
     return Path(text).absolute()
 
 
@@ -58,7 +60,7 @@ def publish(
     Parameters
     ----------
     uri
-        The target: a folder that does not exist yet, or one that an earlier run published.
+        The target, local or ``s3://…``: a folder that does not exist yet, or one that an earlier run published.
     step
         Name of the verb.
     inputs
@@ -78,16 +80,28 @@ def publish(
     TargetError
         If the target cannot be written, is not a folder of ours, or another writer holds it.
     """
-    target = local_path(uri)
     wanted = {
         "step": step,
         "version": __version__,
         "inputs": dict(inputs),
         "settings": settings.model_dump(mode="json"),
     }
+    if is_remote(uri):
+        remote = RemoteFolder(uri)
+        with remote.held():
+            found = _parsed(remote.marker())
+            if _is(found, wanted):
+                return Metrics(found["metrics"])
+            if found is None and remote.occupied():
+                raise TargetError(f"'{uri}' exists and was not written by focus; choose another target or remove it")
+            with remote.staging() as folder:
+                metrics = publish(folder, step=step, inputs=inputs, settings=settings, write=write)
+                remote.replace(folder)
+        return metrics
+    target = local_path(uri)
     with _exclusive(target):
         found = _read_record(target)
-        if found is not None and {key: found.get(key) for key in wanted} == wanted:
+        if _is(found, wanted):
             return Metrics(found["metrics"])
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
@@ -115,14 +129,10 @@ def digest(uri: str | Path) -> str:
     MissingInputError
         If there is neither.
     """
-    path = local_path(uri)
-    if path.is_file():
+    if not is_remote(uri) and (path := local_path(uri)).is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
-    record = _read_record(path)
-    if record is None:
-        raise MissingInputError(f"'{path}' does not exist or is not finished; run the step that writes it")
-    return str(record["digest"])
+    return str(record(uri)["digest"])
 
 
 def verify(uri: str | Path) -> None:
@@ -133,21 +143,20 @@ def verify(uri: str | Path) -> None:
     TargetError
         If the content is not what was published.
     """
-    path = local_path(uri)
-    expected, found = digest(path), _tree_digest(path)
+    with RemoteFolder(uri).fetched() if is_remote(uri) else nullcontext(local_path(uri)) as path:
+        expected, found = digest(path), _tree_digest(path)
     if expected != found:
         raise TargetError(
-            f"'{path}' was changed after it was published: digest {found}, recorded {expected}; "
+            f"'{uri}' was changed after it was published: digest {found}, recorded {expected}; "
             "remove it and run the step again"
         )
 
 
 def record(uri: str | Path) -> dict[str, Any]:
     """Return the record of a published folder: step, version, inputs, settings, metrics, digest."""
-    path = local_path(uri)
-    found = _read_record(path)
+    found = _parsed(RemoteFolder(uri).marker()) if is_remote(uri) else _read_record(local_path(uri))
     if found is None:
-        raise MissingInputError(f"'{path}' does not exist or is not finished; run the step that writes it")
+        raise MissingInputError(f"'{uri}' does not exist or is not finished; run the step that writes it")
     return found
 
 
@@ -208,12 +217,23 @@ def _record_file(folder: Path) -> Path:
     return group if group.exists() else folder / _SIDECAR
 
 
+def _is(found: dict[str, Any] | None, wanted: Mapping[str, Any]) -> TypeGuard[dict[str, Any]]:
+    return found is not None and {key: found.get(key) for key in wanted} == wanted
+
+
 def _read_record(folder: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads(_record_file(folder).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return _parsed(_record_file(folder).read_bytes())
+    except OSError:
         return None
-    if "zarr_format" in content:
+
+
+def _parsed(marker: bytes | None) -> dict[str, Any] | None:
+    try:
+        content = json.loads(marker or b"null")
+    except ValueError:
+        return None
+    if isinstance(content, dict) and "zarr_format" in content:
         content = content.get("attributes", {}).get(_RECORD)
     return content if isinstance(content, dict) and "digest" in content else None
 

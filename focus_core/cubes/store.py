@@ -9,11 +9,20 @@ import xarray as xr
 from rasterio import Affine
 from rasterio.crs import CRS
 from zarr.codecs import BloscCodec
+from zarr.storage import ObjectStore
 
 from focus_core.cubes.axes import PixelGrid, Shape2d
 from focus_core.cubes.publish import local_path
+from focus_core.cubes.remote import RemoteFolder, is_remote, object_store
 from focus_core.cubes.schema import FILL, SCALE, Schema, check
 from focus_core.errors import MissingInputError, StoreError
+
+
+def zarr_store(uri: str | Path) -> Path | ObjectStore[Any]:
+    """Return what Zarr reads a store from: a local path, or an object store that pickles without credentials."""
+    if not is_remote(uri):
+        return local_path(uri)
+    return ObjectStore(object_store(str(uri)), read_only=True)
 
 
 def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
@@ -26,14 +35,14 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     StoreError
         If it breaks ``schema``.
     """
-    path = local_path(uri)
-    if not (path / "zarr.json").is_file():
-        raise MissingInputError(f"'{path}': no {schema.name} there; run the step that writes it")
+    where = str(uri) if is_remote(uri) else str(local_path(uri))
+    if not (RemoteFolder(uri).marker() if is_remote(uri) else (local_path(uri) / "zarr.json").is_file()):
+        raise MissingInputError(f"'{where}': no {schema.name} there; run the step that writes it")
     try:
-        dataset = xr.open_zarr(path, chunks={}, consolidated=False)
+        dataset = xr.open_zarr(zarr_store(uri), chunks={}, consolidated=False)
     except (ValueError, KeyError) as error:
-        raise StoreError(f"'{path}' cannot be opened as Zarr: {error}") from error
-    return check(dataset, schema, where=str(path))
+        raise StoreError(f"'{where}' cannot be opened as Zarr: {error}") from error
+    return check(dataset, schema, where=where)
 
 
 def pixel_grid(cube: xr.Dataset, where: str) -> PixelGrid:

@@ -1,6 +1,7 @@
 """What a step leaves for whoever asks why a run ended: its state, and its reason where it failed.
 
-Only where the variable ``FOCUS_STATUS`` names a folder, as the pipelines do; a step called from Python leaves nothing.
+Only where the variable ``FOCUS_STATUS`` names a folder, as the pipelines do, and the target is local; a step called
+from Python leaves nothing.
 A killed step cannot say anything: its record still says that it runs.
 """
 
@@ -18,6 +19,7 @@ from typing import Literal, ParamSpec
 
 from focus_core.config import Settings
 from focus_core.cubes.publish import Metrics, local_path
+from focus_core.cubes.remote import is_remote
 from focus_core.errors import FocusError, TargetError
 
 P = ParamSpec("P")
@@ -83,7 +85,7 @@ def statuses(folder: str | Path) -> list[Status]:
 
 def _path(uri: str, verb: str) -> Path | None:
     name = os.environ.get(_VARIABLE)
-    if not name or uri.startswith("models:"):
+    if not name or uri.startswith("models:") or is_remote(uri):
         return None
     return local_path(uri).parent / name / f"{verb}.json"
 

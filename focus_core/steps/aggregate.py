@@ -17,6 +17,7 @@ from focus_core.cluster import dask_client
 from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
+from focus_core.cubes.remote import is_remote
 from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store, write_store
 from focus_core.errors import BusyError, MissingInputError, StoreError
@@ -173,7 +174,7 @@ def _sources(
     own: dict[str, Any] = {
         "sensor": campaign.sensor,
         "simulated": campaign.simulated,
-        "explanation": str(local_path(explanation_uri)),
+        "explanation": explanation_uri if is_remote(explanation_uri) else str(local_path(explanation_uri)),
         "explanation_digest": digest(explanation_uri),
         "confidence": settings.confidence,
         **{str(key): explanation.attrs[key] for key in ("quantity", "model", "model_digest", "backbone")},

@@ -19,9 +19,9 @@ from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.crs import campaign_crs
 from focus_core.cubes.plots import read_plots
-from focus_core.cubes.publish import Metrics, digest, local_path, publish
+from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import CUBE, TILES
-from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store
+from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store, zarr_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
 from focus_core.errors import StoreError
 from focus_core.steps._status import recorded
@@ -78,7 +78,7 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
 def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettings) -> Metrics:
     cube = open_store(cube_uri, CUBE)
     _refuse_other_campaign(file, cube, cube_uri)
-    array = zarr.open_group(local_path(cube_uri), mode="r")["reflectance"]
+    array = zarr.open_group(zarr_store(cube_uri), mode="r")["reflectance"]
     valid, grid = cube["valid"].to_numpy(), pixel_grid(cube, cube_uri)
     tiling = tile_campaign(
         file,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from focus_core.cubes.publish import digest, local_path
+from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import MissingInputError, ModelError
 from focus_core.tracking.server import client, exclusive, experiment_id, reported, user
 from focus_core.tracking.signature import metadata_of, signature_of
@@ -126,7 +127,8 @@ def fetch_model(uri: str) -> Path:
     Parameters
     ----------
     uri
-        A model folder, returned as it is, or ``models:/<name>@champion`` or ``models:/<name>/<version>``.
+        A model folder, returned as it is or copied from S3, or ``models:/<name>@champion`` or
+        ``models:/<name>/<version>``.
 
     Returns
     -------
@@ -158,7 +160,7 @@ def fetch_backbone(uri: str) -> Path:
     Parameters
     ----------
     uri
-        A backbone folder, returned as it is, or ``models:/focus-backbone/<version>``.
+        A backbone folder, returned as it is or copied from S3, or ``models:/focus-backbone/<version>``.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def _backbone_files() -> dict[str, str]:
 
 
 def _folder(uri: str, files: dict[str, str]) -> Path:
-    folder = local_path(uri)
+    folder = RemoteFolder(uri).fetch(_temporary()) if is_remote(uri) else local_path(uri)
     for file in files.values():
         if not (folder / file).is_file():
             raise MissingInputError(f"'{folder}' holds no {file}; give the folder that the step wrote")
@@ -228,9 +230,13 @@ def _download(uri: str) -> Path:
             return Path(download_artifacts(artifact_uri=uri))
         except MlflowException as error:
             raise ModelError(f"the store has lost '{uri}': {error.message}; use another version") from error
+    return Path(download_artifacts(artifact_uri=uri, dst_path=str(_temporary())))
+
+
+def _temporary() -> Path:
     folder = tempfile.mkdtemp(prefix="focus-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(download_artifacts(artifact_uri=uri, dst_path=folder))
+    return Path(folder)
 
 
 def _register(api: Any, name: str, source: str, run_id: str, model_id: str | None, digests: dict[str, str]) -> int:

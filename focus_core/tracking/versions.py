@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from focus_core.cubes.publish import digest, local_path
+from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import ModelError, RegistryError, SettingsError
 from focus_core.tracking.server import client, reported
 
@@ -135,19 +137,19 @@ def find_version(model_uri: str, *, name: str) -> Version:
         return found
     from focus_core.model import MODEL_WEIGHTS, read_spec
 
-    folder = local_path(model_uri)
-    run_id = read_spec(folder).run_id
-    own = digest(folder / MODEL_WEIGHTS)
+    with RemoteFolder(model_uri).fetched() if is_remote(model_uri) else nullcontext(local_path(model_uri)) as folder:
+        run_id = read_spec(folder).run_id
+        own = digest(folder / MODEL_WEIGHTS)
     registered = _of_run(checked_name(name), run_id)
     matching = [item for item in registered if item.digests.get(WEIGHTS_TAG) == own]
     if matching:
         return max(matching, key=lambda item: item.number)
     if registered:
         raise ModelError(
-            f"'{folder / MODEL_WEIGHTS}' has digest {own}, but its run {run_id} registered "
+            f"'{model_uri}': {MODEL_WEIGHTS} has digest {own}, but its run {run_id} registered "
             f"{registered[0].digests.get(WEIGHTS_TAG)}; train again, or promote {registered[0].uri}"
         )
-    raise RegistryError(f"'{folder}' (run {run_id}) is no registered version of '{name}'; run 'train' first")
+    raise RegistryError(f"'{model_uri}' (run {run_id}) is no registered version of '{name}'; run 'train' first")
 
 
 def search(filter_string: str) -> list[Version]:
