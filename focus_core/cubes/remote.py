@@ -8,14 +8,10 @@ variables ``AWS_…`` of the environment alone. Knows nothing of what a record s
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 import os
 import shutil
-import socket
 import tempfile
-import threading
-import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -23,13 +19,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from focus_core.errors import BusyError, MissingInputError, TargetError
+from focus_core.cubes.lock import Lock, content
+from focus_core.errors import MissingInputError, TargetError
 
-LEASE_SECONDS = 60.0
-"""How long a writer's lock stands without a sign of life, s; its clock and the server's must agree better than this."""
 _MARKERS = ("zarr.json", "record.json")
 _SCHEME = "s3://"
 _THREADS = 8
@@ -101,11 +96,11 @@ class RemoteFolder:
     def __init__(self, uri: str | Path) -> None:
         self.uri = str(uri).rstrip("/")
         parent, _, self._name = self.uri.rpartition("/")
-        if parent == _SCHEME.rstrip("/"):
+        if f"{parent}/" == _SCHEME:
             raise TargetError(f"'{self.uri}' names a bucket; name a folder in it")
         self._store = object_store(parent)
-        self._next, self._lock = f".{self._name}.next", f".{self._name}.lock"
-        self._token = b""
+        self._next = f".{self._name}.next"
+        self._lock = Lock(self._store, f".{self._name}.lock", self.uri)
 
     def marker(self) -> bytes | None:
         """Return the object that holds the record; none where there is no whole folder."""
@@ -126,19 +121,10 @@ class RemoteFolder:
             If another writer is at work.
         """
         with reaching(self.uri):
-            abandoned = self._take_lock()
-        over = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(over,), daemon=True)
-        thread.start()
-        try:
+            abandoned = self._lock.take()
+        with self._lock.renewed():
             self._mend(abandoned)
             yield
-        finally:
-            over.set()
-            thread.join()
-            with suppress(BaseError, FileNotFoundError):
-                if self._get(self._lock) == self._token:
-                    obstore.delete(self._store, self._lock)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -169,7 +155,7 @@ class RemoteFolder:
                 self._remove(self._next)
             except Exception:
                 with suppress(BaseError, TargetError):
-                    self._refuse_lost_lock()
+                    self._lock.refuse_lost()
                     self._drop_halves()
                 raise
 
@@ -208,48 +194,15 @@ class RemoteFolder:
             if self._marker(name) is None:
                 self._remove(name)
 
-    def _take_lock(self) -> bool:
-        """Take the lock; return whether a writer had died with it."""
-        self._token = f"{socket.gethostname()}, process {os.getpid()}, {uuid.uuid4().hex}".encode()
-        abandoned = False
-        for _ in range(3):
-            try:
-                obstore.put(self._store, self._lock, self._token, mode="create")
-            except AlreadyExistsError as error:
-                with suppress(FileNotFoundError):  # its holder has just left
-                    held = obstore.get(self._store, self._lock)
-                    age_s = (dt.datetime.now(dt.UTC) - held.meta["last_modified"]).total_seconds()
-                    if age_s < LEASE_SECONDS:
-                        holder = bytes(held.bytes()).decode("utf-8", errors="replace").rpartition(",")[0]
-                        raise BusyError(
-                            f"'{self.uri}' is being written by another process ({holder}), whose last sign of life "
-                            f"came {age_s:.0f} s ago; wait for it, or {LEASE_SECONDS:.0f} s after it died"
-                        ) from error
-                    obstore.delete(self._store, self._lock)
-                    abandoned = True
-            else:
-                return abandoned
-        raise BusyError(f"'{self.uri}' is being taken over by another process; wait for it")
-
-    def _renew(self, over: threading.Event) -> None:
-        while not over.wait(LEASE_SECONDS / 4):
-            with suppress(BaseError, FileNotFoundError):
-                if self._get(self._lock) == self._token:
-                    obstore.put(self._store, self._lock, self._token)
-
-    def _refuse_lost_lock(self) -> None:
-        if self._get(self._lock) != self._token:
-            raise BusyError(f"'{self.uri}' was taken over by another process meanwhile; run the step again")
-
     def _write(self, folder: Path, name: str) -> None:
         files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
         marker = next(file for file in _MARKERS if file in files)
-        self._refuse_lost_lock()
+        self._lock.refuse_lost()
         self._remove(name)
         with ThreadPoolExecutor(_THREADS) as pool:
             others = [file for file in files if file != marker]
             list(pool.map(lambda file: self._put(f"{name}/{file}", files[file]), others))
-        self._refuse_lost_lock()
+        self._lock.refuse_lost()
         self._put(f"{name}/{marker}", files[marker])
 
     def _put(self, key: str, path: Path) -> None:
@@ -285,10 +238,5 @@ class RemoteFolder:
 
     def _marker(self, name: str) -> bytes | None:
         with reaching(self.uri):
-            return next((held for file in _MARKERS if (held := self._get(f"{name}/{file}")) is not None), None)
-
-    def _get(self, key: str) -> bytes | None:
-        try:
-            return bytes(obstore.get(self._store, key).bytes())
-        except FileNotFoundError:
-            return None
+            found = (content(self._store, f"{name}/{file}") for file in _MARKERS)
+            return next((held for held in found if held is not None), None)

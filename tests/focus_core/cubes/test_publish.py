@@ -6,6 +6,7 @@ import pytest
 
 from focus_core.config import IngestSettings, TileSettings
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record, verify
+from focus_core.cubes.remote import below
 from focus_core.errors import MissingInputError, TargetError
 
 
@@ -82,6 +83,13 @@ def test_targets_that_cannot_be_written(tmp_path: Path) -> None:
         once(tmp_path / "file" / "store")
     with pytest.raises(TargetError, match="'ftp' is not supported here; give a local path"):
         local_path("ftp://host/store")
+
+
+def test_a_key_of_an_object_leads_nowhere_else(tmp_path: Path) -> None:
+    assert below(tmp_path, "a/b") == tmp_path / "a" / "b"
+    for key in ("../x", "a/../../x", "/etc/passwd"):
+        with pytest.raises(TargetError, match="would be copied outside"):
+            below(tmp_path, key)
 
 
 def test_two_writers_do_not_meet(tmp_path: Path) -> None:

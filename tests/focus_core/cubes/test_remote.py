@@ -14,7 +14,7 @@ import pytest
 from obstore.store import S3Store
 
 from focus_core.config import IngestSettings
-from focus_core.cubes import remote
+from focus_core.cubes import lock
 from focus_core.cubes.publish import Metrics, digest, publish, record, verify
 from focus_core.cubes.store import zarr_store
 from focus_core.errors import BusyError, MissingInputError, TargetError
@@ -130,9 +130,9 @@ def test_a_writer_that_was_taken_for_dead_publishes_nothing(bucket: str) -> None
 
 KILLED = """
 import os, signal, sys, obstore
-from focus_core.cubes import remote
+from focus_core.cubes import lock
 from tests.focus_core.cubes.test_remote import once
-remote._THREADS = 1
+remote._THREADS, lock.LEASE_SECONDS = 1, 3600.0  # nothing is written beside the folder
 real, puts = obstore.put, iter(range(int(sys.argv[2])))
 def put(*arguments, **options):
     if next(puts, None) is None:
@@ -162,7 +162,7 @@ def test_a_killed_writer_loses_nothing(
     assert found == ("a" if old and puts < 5 else None)
     with pytest.raises(BusyError, match="last sign of life"):
         once(target, "b")
-    monkeypatch.setattr(remote, "LEASE_SECONDS", -60.0)
+    monkeypatch.setattr(lock, "LEASE_SECONDS", -60.0)
     if puts >= 5:  # the new folder is whole beside the old one's place; else it is on the machine that wrote it
         shutil.rmtree(own_scratch)
         own_scratch.mkdir()
