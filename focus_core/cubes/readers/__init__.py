@@ -6,12 +6,13 @@ from pathlib import Path
 
 from focus_core.cubes.readers.cf import open_netcdf, open_zarr
 from focus_core.cubes.readers.envi import header_beside, open_envi
-from focus_core.cubes.readers.hdf5 import arrays, open_hdf5
+from focus_core.cubes.readers.hdf5 import arrays, open_hdf5, refuse_endless
 from focus_core.cubes.readers.layer import Layer, open_layer
 from focus_core.cubes.readers.matlab import open_matlab
 from focus_core.cubes.readers.matlab73 import open_matlab73
 from focus_core.cubes.readers.neon import is_neon, open_neon
 from focus_core.cubes.readers.pages import open_tiff
+from focus_core.cubes.readers.prisma import is_prisma, open_prisma
 from focus_core.cubes.readers.protocol import OpenedCube
 from focus_core.cubes.readers.sniff import Format, sniff
 from focus_core.errors import CubeError, MissingInputError
@@ -38,7 +39,10 @@ def open_raw(path: Path, *, variable: str | None = None) -> OpenedCube:
     """
     if not path.exists():
         raise MissingInputError(f"{path}: no such file; check the path")
-    match sniff(path):
+    kind = sniff(path)
+    if kind in (Format.HDF5, Format.MATLAB_73):
+        refuse_endless(path)
+    match kind:
         case Format.TIFF:
             return open_tiff(path)
         case Format.MATLAB:
@@ -64,16 +68,18 @@ def _open_by_layout(path: Path, variable: str | None) -> OpenedCube:
     """Open an HDF5 file by the objects in it: sensors and programs each have a layout of their own."""
     with open_hdf5(path) as file:
         found = arrays(path, file)
-        neon = is_neon(found)
+        neon, prisma = is_neon(found), is_prisma(found)
         matlab = any("MATLAB_class" in stored.attrs for stored in found.values())
         netcdf = any(stored.is_scale for stored in found.values())
     if neon:
         return open_neon(path)
+    if prisma:
+        return open_prisma(path)
     if matlab:
         return open_matlab73(path, variable)
     if netcdf:
         return open_netcdf(path, variable)
     raise CubeError(
-        f"{path}: HDF5 of no known layout (NEON, NetCDF, EMIT, MATLAB), it holds {sorted(found)[:8]}; "
+        f"{path}: HDF5 of no known layout (NEON, PRISMA, NetCDF, EMIT, MATLAB), it holds {sorted(found)[:8]}; "
         "export the cube as ENVI, GeoTIFF or NetCDF"
     )

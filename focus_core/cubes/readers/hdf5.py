@@ -6,6 +6,9 @@ Knows HDF5's objects; the layouts that sensors and programs make of them are the
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -15,6 +18,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from focus_core.cubes.readers import hdf5_walk
 from focus_core.cubes.readers.view import StoredArray, refuse_inflation
 from focus_core.errors import CubeError
 
@@ -23,6 +27,27 @@ LARGEST_CHUNK = 2**29
 LARGEST_TABLE = 2**24
 """Bytes of a list of wavelengths, positions and the like."""
 _MOST_OBJECTS = 10_000
+_WALK_S = 60
+"""Processor time in which the library must come to an end with a file's objects, seconds."""
+_WALK_BYTES = 2**32
+
+
+def refuse_endless(path: Path) -> None:
+    """Refuse a damaged file with which the HDF5 library comes to no end, or crashes; another process finds out.
+
+    Raises
+    ------
+    CubeError
+        If it does.
+    """
+    command = [sys.executable, "-I", hdf5_walk.__file__, str(path.absolute()), str(_WALK_S), str(_WALK_BYTES)]
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # a pool of threads would count as memory
+    walked = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    if walked.returncode:
+        raise CubeError(
+            f"{path}: damaged: the HDF5 library crashes on it, or comes to no end within {_WALK_S} s of processor time "
+            f"and {_WALK_BYTES >> 20} MiB of memory; copy the file again"
+        )
 
 
 @contextmanager

@@ -26,6 +26,7 @@ from tests.focus_core.cubes.small_campaign import map_info, write_envi
 from tests.focus_core.cubes.test_cf import NM, dataset, to_netcdf, to_zarr
 from tests.focus_core.cubes.test_hdf5 import write_matlab73, write_neon
 from tests.focus_core.cubes.test_pages import write_pages
+from tests.focus_core.cubes.test_prisma import write_prisma
 from tests.focus_core.cubes.test_readers import write_tiff
 
 # rasterio cannot print what GDAL quotes from damaged files, and says so.
@@ -130,6 +131,10 @@ WRITERS: dict[str, Any] = {
     "pages": lambda path: write_pages(path, list(CUBE.astype(np.uint16))),
     "matlab": lambda path: write_matlab(path, compressed=False),
     "matlab compressed": lambda path: write_matlab(path, compressed=True),
+    "neon": write_neon,
+    "prisma": write_prisma,
+    "netcdf": lambda path: to_netcdf(dataset(), path),
+    "matlab 7.3": lambda path: write_matlab73(path, cube=CUBE),
 }
 
 
@@ -144,21 +149,13 @@ def test_damaged_bytes(tmp_path: Path, kind: str, spots: Any, cut: float) -> Non
     values_of(tmp_path / "damaged")
 
 
-CONTAINERS: dict[str, Any] = {
-    **WRITERS,
-    "neon": write_neon,
-    "netcdf": lambda path: to_netcdf(dataset(), path),
-    "matlab 7.3": lambda path: write_matlab73(path, cube=CUBE),
-}
-
-
-@pytest.mark.parametrize("kind", sorted(CONTAINERS))
+@pytest.mark.parametrize("kind", sorted(WRITERS))
 @fuzz
 @given(cut=share)
 def test_a_cut_file_is_refused_or_whole(tmp_path: Path, kind: str, cut: float) -> None:
     path = tmp_path / "whole"
     if not path.exists():
-        CONTAINERS[kind](path)
+        WRITERS[kind](path)
     (tmp_path / "cut").write_bytes(damaged(path.read_bytes(), [], cut))
     values = values_of(tmp_path / "cut")
     if values is not None:

@@ -1,5 +1,6 @@
 """HDF5 files: MATLAB 7.3 and NEON, and what no HDF5 file may do."""
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from focus_core.cubes.readers import open_raw
+from focus_core.cubes.readers import hdf5, open_raw
 from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError
 
@@ -114,6 +115,24 @@ def test_unknown_layouts_say_what_they_hold(tmp_path: Path) -> None:
         file["group/scene"] = CUBE
     with pytest.raises(CubeError, match=r"no known layout .* it holds \['group/scene'\]; export"):
         open_raw(tmp_path / "c.h5")
+
+
+def turn_in_a_circle(content: bytes) -> bytes:
+    """Make the list of free places in a group's names lead back to where it begins."""
+    found = bytearray(content)
+    heap = content.index(b"HEAP")
+    size, free, place = struct.unpack_from("<QQQ", content, heap + 8)
+    assert 8 < free < size
+    struct.pack_into("<Q", found, place + free, free)
+    return bytes(found)
+
+
+def test_a_file_that_the_library_cannot_leave_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_neon(tmp_path / "neon.h5")
+    path.write_bytes(turn_in_a_circle(path.read_bytes()))
+    monkeypatch.setattr(hdf5, "_WALK_S", 1)
+    with pytest.raises(CubeError, match="damaged: the HDF5 library crashes on it, or comes to no end within 1 s"):
+        open_raw(path)
 
 
 def test_nothing_outside_the_file_is_read(tmp_path: Path) -> None:
