@@ -111,7 +111,9 @@ def submit(
 
 @app.command()
 def watch(
-    folder: Annotated[str, typer.Argument(help="Where flights arrive; every campaign.yaml below it is one.")],
+    folder: Annotated[
+        str, typer.Argument(help="Where flights arrive, a folder or s3://…; every campaign.yaml below it is one.")
+    ],
     out: Out,
     server: ServerAddress = None,
     namespace: Namespace = None,
@@ -146,7 +148,8 @@ def watch(
     place = read_placement(placement)
     runner = AtServer(_server(server, namespace), layout, chosen, place) if server else Here(layout, chosen)
     book = _ledger(ledger)
-    step = functools.partial(look, Path(folder), book, runner, settle_s=settle, marker=marker, failed_too=retry_failed)
+    how = {"settle_s": settle, "marker": marker, "failed_too": retry_failed, "copies": layout.incoming}
+    step = functools.partial(look, folder, book, runner, **how)
     serve(step, every_s=None if once else every)
 
 

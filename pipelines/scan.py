@@ -24,8 +24,8 @@ CAMPAIGN_FILE = "campaign.yaml"
 class Found:
     """What a scan found."""
 
-    ready: list[tuple[Flight, CampaignFile]] = field(default_factory=list)
-    """Flights that have arrived and that nobody knows yet."""
+    ready: list[tuple[Flight, CampaignFile | None]] = field(default_factory=list)
+    """Flights that have arrived and that nobody knows yet; without a campaign file where they lie in a bucket."""
     waiting: dict[str, str] = field(default_factory=dict)
     """Why each other unknown campaign file is left alone, by path."""
 
@@ -71,7 +71,7 @@ def scan(folder: Path, *, settle_s: float, marker: str | None, known: Callable[[
 def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Callable[[str], bool]) -> Flight | str:
     """Return the flight, why it is not there yet, or nothing where it is known."""
     inputs = file.inputs()
-    files = [*inputs, *_beside(inputs)]
+    files = [*inputs, *beside(inputs)]
     stamp = _stamp(files)
     if known(stamp):
         return ""
@@ -89,7 +89,7 @@ def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Cal
     return Flight(campaign=file.campaign.campaign, path=str(file.path), digest=content, stamp=stamp)
 
 
-def _beside(inputs: list[Path]) -> list[Path]:
+def beside(inputs: list[Path]) -> list[Path]:
     """Return the other half of each ENVI pair: the campaign file names the header or the data."""
     found = set()
     for path in inputs:

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Protocol
 
 from focus_core.config import CampaignFile, RunLayout, RunSettings
+from focus_core.cubes.remote import is_remote
 from focus_core.errors import FlightsError, FocusError
 from pipelines.arguments import campaign_arguments
+from pipelines.bucket import fetch_flight, scan_bucket
 from pipelines.ledger import LEASE_SECONDS, Flight, Ledger
 from pipelines.placement import Placement
 from pipelines.scan import Found, scan
@@ -91,30 +93,43 @@ class Round:
 
 
 def look(
-    folder: Path, ledger: Ledger, runner: Runner, *, settle_s: float, marker: str | None, failed_too: bool = False
+    folder: str | Path,
+    ledger: Ledger,
+    runner: Runner,
+    *,
+    settle_s: float,
+    marker: str | None,
+    copies: Path,
+    failed_too: bool = False,
 ) -> Round:
     """Look once: start what has arrived and nobody has taken.
 
     Parameters
     ----------
     folder
-        Where flights arrive.
+        Where flights arrive: a folder, or ``s3://bucket/…``.
     ledger
         What is known of flights, shared by all who watch.
     runner
         Runs a flight or submits it.
     settle_s, marker
         When a flight has arrived, as in `scan`.
+    copies
+        Folder that the runner sees, to which flights in a bucket are copied.
     failed_too
         Whether flights that failed before are tried again.
 
     Raises
     ------
-    LedgerError, MissingInputError, ServerError
-        If the database, the folder or the server is out of reach.
+    LedgerError, MissingInputError, ServerError, TargetError
+        If the database, the folder, the server or the bucket is out of reach.
     """
     runner.settle(ledger)
-    found = scan(folder, settle_s=settle_s, marker=marker, known=partial(ledger.known, failed_too=failed_too))
+    known = partial(ledger.known, failed_too=failed_too)
+    if is_remote(folder):
+        found = scan_bucket(str(folder), settle_s=settle_s, marker=marker, known=known)
+    else:
+        found = scan(Path(folder), settle_s=settle_s, marker=marker, known=known)
     _hold_back(found, ledger)
     done = Round(waiting=found.waiting)
     for flight, file in found.ready:
@@ -122,7 +137,7 @@ def look(
             continue
         try:
             with _alive(ledger, flight):
-                run = runner.start(flight, file)
+                run = runner.start(flight, file or fetch_flight(flight, copies))
         except FocusError as error:
             done.failed[flight.campaign] = str(error)
             ledger.close_flight(flight, "failed", str(error))
@@ -145,8 +160,8 @@ def _hold_back(found: Found, ledger: Ledger) -> None:
         other = paths.setdefault(flight.campaign, flight.path)
         running = busy.get(flight.campaign)
         if other != flight.path:
-            found.waiting[flight.path] = str(
-                file.error(("campaign",), f"'{flight.campaign}' is the id of {other} too; give each its own")
+            found.waiting[flight.path] = (
+                f"{flight.path}: '{flight.campaign}' is the id of {other} too; give each a 'campaign' of its own"
             )
         elif running is not None and running.flight.digest != flight.digest:
             found.waiting[flight.path] = f"{flight.path}: an earlier version of it is being processed"

@@ -33,6 +33,7 @@ _TAKEN = (
     "mlflow.db",
     "mlflow-artifacts",
     "kubeflow",
+    "incoming",
     "summary.json",
     "season.json",
     "status",
@@ -177,6 +178,11 @@ class RunLayout:
     def kubeflow(self) -> Path:
         """What local pipeline runs leave: small artifacts and logs."""
         return self.out / "kubeflow"
+
+    @property
+    def incoming(self) -> Path:
+        """Copies of the flights that a watcher found in a bucket."""
+        return self.out / "incoming"
 
     def campaign(self, file: CampaignFile) -> CampaignLayout:
         """Return where the stores of a campaign lie.

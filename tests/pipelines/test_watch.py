@@ -26,7 +26,8 @@ def watching(tmp_path):
     def build(server):
         books.append(Ledger(f"sqlite:///{tmp_path}/ledger.db"))
         runner = AtServer(Server(server.address), RunLayout.below(tmp_path / "out"), RunSettings(), Placement())
-        return lambda **how: look(tmp_path / "incoming", books[-1], runner, settle_s=0.0, marker=None, **how)
+        how = {"settle_s": 0.0, "marker": None, "copies": tmp_path / "copies"}
+        return lambda **more: look(tmp_path / "incoming", books[-1], runner, **how, **more)
 
     yield build
     for book in books:
