@@ -130,7 +130,7 @@ def test_a_writer_that_was_taken_for_dead_publishes_nothing(bucket: str) -> None
 
 KILLED = """
 import os, signal, sys, obstore
-from focus_core.cubes import lock
+from focus_core.cubes import lock, remote
 from tests.focus_core.cubes.test_remote import once
 remote._THREADS, lock.LEASE_SECONDS = 1, 3600.0  # nothing is written beside the folder
 real, puts = obstore.put, iter(range(int(sys.argv[2])))
