@@ -16,6 +16,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV_READY := $(VENV)/.uv-$(UV_VERSION)
 READY := $(VENV)/.ready
+# The object store that tests talk to is no part of the environment: its packages are its own.
+SWIFT := $(VENV)/swift
 LOCKS := requirements/base.txt requirements/torch.txt
 EXTRAS := pipelines bench demo dev
 FLIGHTS := $(DEMO)/field/flight-1/campaign.yaml $(DEMO)/field/flight-2/campaign.yaml
@@ -88,10 +90,16 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not services" -n auto $(ARGS)
 
+$(SWIFT)/.ready: requirements/swift.txt | $(UV_READY)
+	$(UV_ENV)
+	$(PYTHON) -m venv $(SWIFT)
+	VIRTUAL_ENV="$(CURDIR)/$(SWIFT)" $(BIN)/uv pip sync --quiet --require-hashes requirements/swift.txt
+	touch $@
+
 # Status 5 says that no test was chosen.
-test-services: $(READY)
+test-services: $(READY) $(SWIFT)/.ready
 	echo "Needs firefox-esr or chromium with its driver, and postgresql; what is absent is skipped, with the reason."
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m services $(ARGS) || [ $$? -eq 5 ]
+	PATH="$$PATH:$(CURDIR)/$(SWIFT)/bin" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m services $(ARGS) || [ $$? -eq 5 ]
 
 lint: $(READY)
 	$(SAY)
@@ -114,4 +122,6 @@ lock: | $(UV_READY)
 		--python-version 3.11 --universal --generate-hashes --no-annotate --no-header --quiet -o build/lock.txt
 	awk '/^[^ ]/ { file = ($$1 ~ /^(torch|torchvision|triton|cuda-.*|nvidia-.*)==/) ? "torch" : "base" } \
 		{ print > ("requirements/" file ".txt") }' build/lock.txt
-	wc -l $(LOCKS)
+	$(BIN)/uv pip compile requirements/swift.in $(if $(UPGRADE),--upgrade) \
+		--python-version 3.11 --universal --generate-hashes --no-annotate --no-header --quiet -o requirements/swift.txt
+	wc -l $(LOCKS) requirements/swift.txt
