@@ -125,11 +125,27 @@ def sink(seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = Fals
     _show("sink", started, bench.run(numbers), json_path)
 
 
-def _whole_numbers(seeds: str) -> tuple[int, ...]:
+@benches.command()
+def treatments(
+    shuffles: Annotated[int, typer.Option("--shuffles", min=1, help="Exchanges of labels within blocks.")] = 1000,
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Generated trials behind each power.")] = 300,
+    plots: Annotated[str, typer.Option("--plots", help="Plots of each treatment, with commas.")] = "9,18,30,36,42",
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Count false claims and finds of the comparison of treatments."""
+    numbers = _whole_numbers(plots, "--plots")
+    from focus_core.bench import treatments as bench
+
+    started = time.perf_counter()
+    _show("treatments", started, bench.run(shuffles=shuffles, trials=trials, plots=numbers), json_path)
+
+
+def _whole_numbers(text: str, option: str = "--seeds") -> tuple[int, ...]:
     try:
-        return tuple(int(seed) for seed in seeds.split(","))
+        return tuple(int(number) for number in text.split(","))
     except ValueError as error:
-        raise SettingsError(f"--seeds '{seeds}': expected whole numbers with commas, as in 1,2,3") from error
+        raise SettingsError(f"{option} '{text}': expected whole numbers with commas, as in 1,2,3") from error
 
 
 def _show(name: str, started: float, values: Mapping[str, Sequence[float]], json_path: str | None) -> None:
