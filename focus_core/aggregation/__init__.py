@@ -1,6 +1,7 @@
 """From windows and pixels to plots: weighted means, their spread, and one store over all flights."""
 
 from focus_core.aggregation.bands import spread_over_bands
+from focus_core.aggregation.change import change_between_flights
 from focus_core.aggregation.comparison import compare_treatments
 from focus_core.aggregation.importance import campaign_importance
 from focus_core.aggregation.merge import merge_campaign
@@ -12,6 +13,7 @@ from focus_core.aggregation.trim import trimmed
 __all__ = [
     "campaign_importance",
     "campaign_reflectance",
+    "change_between_flights",
     "compare_treatments",
     "merge_campaign",
     "plot_spectra",

@@ -43,6 +43,24 @@ def spread_over_bands(values: xr.DataArray, group_of_band: xr.DataArray) -> xr.D
     return _at_bands(share, index)
 
 
+def sum_by_group(importance: xr.Dataset) -> xr.DataArray:
+    """Return the importance of each wavelength group: `spread_over_bands` undone.
+
+    Parameters
+    ----------
+    importance
+        As the schema ``IMPORTANCE`` says, or a part of it.
+
+    Returns
+    -------
+    xarray.DataArray
+        ``(…, group)``, float64, logit units; 0 where a plot is not present.
+    """
+    index = importance["group_of_band"].to_numpy()
+    member = (index[:, None] == np.arange(importance.sizes["group"])).astype(np.float64)
+    return importance["importance"].fillna(0.0).dot(xr.DataArray(member, dims=("band", "group")))
+
+
 def per_nm(values: xr.DataArray, group_of_band: xr.DataArray) -> xr.DataArray:
     """Return each group's value over its width in nm, at the bands of the group; NaN outside all groups.
 

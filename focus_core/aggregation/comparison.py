@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
+from focus_core.aggregation.bands import sum_by_group
 from focus_core.aggregation.permutation import blocked_difference
 from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
@@ -120,8 +121,6 @@ def _plots(
 
 def _by_group(importance: xr.Dataset, counts: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Return the importance of each group ``(plot, cls, group)``, the mean over the flights that count."""
-    bands = importance["importance"].transpose("campaign", "plot", "cls", "band").fillna(0.0).to_numpy()
-    of_band = importance["group_of_band"].to_numpy()
-    member = (of_band[:, None] == np.arange(importance.sizes["group"])).astype(np.float64)
-    groups = np.where(counts[:, :, None, None], bands @ member, 0.0)
-    return np.asarray(groups.sum(axis=0) / counts.sum(axis=0)[:, None, None])
+    groups = sum_by_group(importance).transpose("campaign", "plot", "cls", "group").to_numpy()
+    counted = np.where(counts[:, :, None, None], groups, 0.0)
+    return np.asarray(counted.sum(axis=0) / counts.sum(axis=0)[:, None, None])

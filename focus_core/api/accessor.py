@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from focus_core.aggregation import compare_treatments
+from focus_core.aggregation import change_between_flights, compare_treatments
 from focus_core.aggregation.bands import per_nm
 from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
@@ -129,6 +129,48 @@ class FocusAccessor:
         if "plot" not in self._dataset.dims:
             raise StoreError("treatments are compared over plots; open importance.zarr")
         return compare_treatments(self._dataset, treatment, control, cls=cls, fold=fold)
+
+    def change(
+        self,
+        cls: str,
+        *,
+        treatment: str | None = None,
+        earlier: str | None = None,
+        later: str | None = None,
+        fold: Fold | None = "test",
+    ) -> pd.DataFrame:
+        """Return how the importance of each wavelength group changed between two flights, with intervals over plots.
+
+        Plots are paired by their id; see `focus_core.aggregation.change_between_flights`, which this calls.
+
+        Parameters
+        ----------
+        cls
+            Class whose curve is looked at.
+        treatment
+            Class that grows on the plots that count; by default all plots.
+        earlier, later
+            Names of flights; by default the first and the last.
+        fold
+            Part of the split whose plots count; none takes all, also those that the model was trained on.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``group``, in the order of wavelength: ``lo_nm``, ``hi_nm``, ``change``, ``lo``, ``hi`` (logit units).
+            ``attrs`` names the flights, the number of ``plots``, and the plots that are ``missing`` in the later
+            flight or ``new`` in it.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such class, treatment or flight, or both flights are the same.
+        StoreError
+            If the dataset is not of ``importance.zarr`` with two flights or more, or no plot is in both.
+        """
+        if "plot" not in self._dataset.dims:
+            raise StoreError("flights are compared over plots; open importance.zarr")
+        return change_between_flights(self._dataset, cls, treatment=treatment, earlier=earlier, later=later, fold=fold)
 
     def plot_curve(self, *classes: str, ax: Axes | None = None) -> Axes:
         """Draw the curves of some classes, by default of all, as a staircase: nothing is known within a group.

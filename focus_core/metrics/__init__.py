@@ -46,6 +46,7 @@ from focus_core.metrics.spatial import (
     spatial_pointing,
     spread_over_bands,
 )
+from focus_core.metrics.student import student_interval
 
 __all__ = [
     "Collapse",
@@ -85,6 +86,7 @@ __all__ = [
     "spatial_pointing",
     "spectral_pointing",
     "spread_over_bands",
+    "student_interval",
     "top_bands",
     "uniform_share",
     "value_agreement",

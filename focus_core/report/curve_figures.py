@@ -5,7 +5,7 @@ Knows curves; draws a step for each wavelength group, because nothing is known b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
@@ -16,11 +16,14 @@ from focus_core.report.curves import Curve
 from focus_core.report.flight import Flight
 from focus_core.report.style import colour, faded
 
+_OTHER = "#555"
 _SHADE = "rgba(120,120,120,0.22)"
 _PANEL_PX = 210
 
 
-def curve_figure(curves: Sequence[Curve], flight: Flight, *, value: str) -> go.Figure:
+def curve_figure(
+    curves: Sequence[Curve], flight: Flight, *, value: str, beside: Mapping[str, Curve] | None = None
+) -> go.Figure:
     """Draw mean, interval and reference ranges of each curve.
 
     Parameters
@@ -31,6 +34,8 @@ def curve_figure(curves: Sequence[Curve], flight: Flight, *, value: str) -> go.F
         Names and edges of the wavelength groups, order of the classes.
     value
         Title of the vertical axis.
+    beside
+        Curves drawn dotted in grey in the panel of the curve of that name.
     """
     titles = [f"<b>{escape(curve.name)}</b>, {_plots(curve.plots)}" for curve in curves]
     spacing = 0.16 / max(len(curves) - 1, 1)
@@ -46,7 +51,10 @@ def curve_figure(curves: Sequence[Curve], flight: Flight, *, value: str) -> go.F
             )  # fmt: skip
         if np.isfinite(curve.lo).all():
             figure.add_trace(_band(curve, flight, faded(tint, 0.3)), row=number, col=1)
-        figure.add_trace(_steps(curve, flight, tint), row=number, col=1)
+        other = (beside or {}).get(curve.name)
+        if other is not None:
+            figure.add_trace(_steps(other, flight, {"color": _OTHER, "width": 2, "dash": "dot"}), row=number, col=1)
+        figure.add_trace(_steps(curve, flight, {"color": tint, "width": 2.5}), row=number, col=1)
         figure.add_hline(y=0, line={"color": "#444", "width": 1}, row=number, col=1)
     axis = {"showline": True, "linecolor": "#888", "gridcolor": "#e6e6e6", "zeroline": False}
     figure.update_xaxes(range=[float(flight.lo_nm.min()) - 20, float(flight.hi_nm.max()) + 20], **axis)
@@ -68,7 +76,7 @@ def _plots(count: int) -> str:
     return f"{count} plot" if count == 1 else f"{count} plots"
 
 
-def _steps(curve: Curve, flight: Flight, tint: str) -> go.Scatter:
+def _steps(curve: Curve, flight: Flight, line: Mapping[str, object]) -> go.Scatter:
     x: list[float | None] = []
     y: list[float | None] = []
     text: list[str] = []
@@ -78,7 +86,6 @@ def _steps(curve: Curve, flight: Flight, tint: str) -> go.Scatter:
         x += [float(lo), float(lo + hi) / 2, float(hi)]
         y += [float(curve.mean[group])] * 3
         text += [_hover(curve, flight, group)] * 3
-    line = {"color": tint, "width": 2.5}
     return go.Scatter(x=x, y=y, mode="lines", line=line, hoverinfo="text", hovertext=text, name=escape(curve.name))
 
 

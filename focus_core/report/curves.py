@@ -1,11 +1,10 @@
-"""Curves per class, their intervals over plots, and their change between flights.
+"""Curves per class and their intervals over plots.
 
 Knows flights and reference bands; draws nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -49,16 +48,24 @@ def class_curves(flight: Flight, reference: xr.Dataset | None, *, draws: int) ->
         Draws of the bootstrap over plots.
     """
     ranges = {} if reference is None else _reference_ranges(reference)
-    return _curves(flight, flight.per_nm, list(range(len(flight.plots))), ranges, draws=draws)
-
-
-def changes(later: Flight, earlier: Flight, *, draws: int) -> list[Curve]:
-    """Average ``later - earlier`` over the plots that both explain, under the later flight's classes."""
-    before = {plot: row for row, plot in enumerate(earlier.plots)}
-    shared = [row for row, plot in enumerate(later.plots) if plot in before]
-    difference = np.full_like(later.per_nm, np.nan)
-    difference[shared] = later.per_nm[shared] - earlier.per_nm[[before[later.plots[row]] for row in shared]]
-    return _curves(later, difference, shared, {}, draws=draws)
+    curves = []
+    for index, name in enumerate(flight.classes):
+        own = [row for row in range(len(flight.plots)) if flight.grouping[row] == name]
+        if not own:
+            continue
+        values = flight.per_nm[own, index]
+        lo, hi = mean_interval(values, draws=draws)
+        curve = Curve(
+            name=name,
+            plots=len(own),
+            trained=sum(flight.fold[row] == "train" for row in own),
+            mean=values.mean(axis=0),
+            lo=lo,
+            hi=hi,
+            reference_nm=ranges.get(name, ()),
+        )
+        curves.append(curve)
+    return curves
 
 
 def mean_interval(
@@ -72,33 +79,6 @@ def mean_interval(
     means = np.tensordot(weights, values, axes=1)
     lo, hi = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return lo, hi
-
-
-def _curves(
-    flight: Flight,
-    values: npt.NDArray[np.float64],
-    rows: Sequence[int],
-    ranges: dict[str, tuple[tuple[float, float], ...]],
-    *,
-    draws: int,
-) -> list[Curve]:
-    curves = []
-    for index, name in enumerate(flight.classes):
-        own = [row for row in rows if flight.grouping[row] == name]
-        if not own:
-            continue
-        lo, hi = mean_interval(values[own, index], draws=draws)
-        curve = Curve(
-            name=name,
-            plots=len(own),
-            trained=sum(flight.fold[row] == "train" for row in own),
-            mean=values[own, index].mean(axis=0),
-            lo=lo,
-            hi=hi,
-            reference_nm=ranges.get(name, ()),
-        )
-        curves.append(curve)
-    return curves
 
 
 def _reference_ranges(reference: xr.Dataset) -> dict[str, tuple[tuple[float, float], ...]]:

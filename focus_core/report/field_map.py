@@ -27,7 +27,11 @@ Outline = dict[str, list[float | None]]
 def field_map(
     rows: Sequence[PlotRow], classes: Sequence[str], crs: pyproj.CRS | None, *, rows_downwards: bool
 ) -> go.Figure:
-    """Draw the map; the last trace is empty and takes the outline of the plot that a reader chooses.
+    """Draw the map.
+
+    The first trace outlines every plot, so that the field stays when a reader filters plots; the last is empty and
+    takes the outline of the plot that a reader chooses. Each of those between says which rows it shows: in ``meta``
+    where it is of polygons, in ``customdata`` where it is of points.
 
     Parameters
     ----------
@@ -40,13 +44,17 @@ def field_map(
     rows_downwards
         Whether y grows from the top to the bottom of the field.
     """
-    figure = go.Figure()
+    figure = go.Figure(
+        go.Scatter(
+            **_joined(rows), mode="lines", line={"color": "#999", "width": 1}, hoverinfo="skip", showlegend=False
+        )
+    )
     for index, name in enumerate(classes):
         own = [(number, row) for number, row in enumerate(rows) if row.predicted == name]
         if own:
-            _add_polygons(figure, [row for _, row in own], index)
+            _add_polygons(figure, own, index)
             figure.add_trace(_markers(own, name, index))
-    wrong = [row for row in rows if row.wrong]
+    wrong = [(number, row) for number, row in enumerate(rows) if row.wrong]
     if wrong:
         figure.add_trace(_wrong(wrong))
     figure.add_trace(
@@ -79,17 +87,22 @@ def _rings(shape: BaseGeometry) -> list[list[tuple[float, ...]]]:
     return [list(ring.coords) for part in parts for ring in (part.exterior, *part.interiors)]
 
 
-def _add_polygons(figure: go.Figure, rows: Sequence[PlotRow], index: int) -> None:
+def _joined(rows: Sequence[PlotRow]) -> Outline:
+    own = [outline(row) for row in rows]
+    return {axis: [value for ring in own for value in ring[axis]] for axis in ("x", "y")}
+
+
+def _add_polygons(figure: go.Figure, rows: Sequence[tuple[int, PlotRow]], index: int) -> None:
     """Add one trace for each step of confidence: opacity belongs to a trace."""
     ceiling = math.inf
     for least, opacity in CONFIDENCE_STEPS:
-        own = [outline(row) for row in rows if least <= row.confidence < ceiling]
+        own = [(number, row) for number, row in rows if least <= row.confidence < ceiling]
         ceiling = least
         if own:
             figure.add_trace(
                 go.Scatter(
-                    x=[value for ring in own for value in ring["x"]],
-                    y=[value for ring in own for value in ring["y"]],
+                    **_joined([row for _, row in own]),
+                    meta=[number for number, _ in own],
                     mode="lines",
                     fill="toself",
                     fillcolor=faded(colour(index), opacity),
@@ -119,9 +132,10 @@ def _markers(own: Sequence[tuple[int, PlotRow]], name: str, index: int) -> go.Sc
     )
 
 
-def _wrong(rows: Sequence[PlotRow]) -> go.Scatter:
+def _wrong(rows: Sequence[tuple[int, PlotRow]]) -> go.Scatter:
     return go.Scatter(
-        **_centres(rows),
+        **_centres([row for _, row in rows]),
+        customdata=[number for number, _ in rows],
         mode="markers",
         marker={"symbol": "x-thin", "size": 20, "line": {"color": "#000", "width": 2}},
         name="not the true class",

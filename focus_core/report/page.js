@@ -59,6 +59,27 @@
     }
   });
 
+  // The map shows what the table shows; of other plots the grey outline of the first trace is left.
+  const drawn = map.data.slice();
+  const draw = (visible) => {
+    const numbers = new Set(visible.map((row) => Number(row.dataset.index)));
+    const traces = drawn.map((trace, place) => {
+      if (place === drawn.length - 1) return map.data.at(-1);
+      if (trace.meta) {
+        const rings = trace.meta.filter((number) => numbers.has(number)).map((number) => outlines[number]);
+        return { ...trace, x: rings.flatMap((ring) => ring.x), y: rings.flatMap((ring) => ring.y) };
+      }
+      if (!trace.customdata) return trace;
+      const kept = trace.customdata.flatMap((number, at) => (numbers.has(number) ? [at] : []));
+      const part = { ...trace };
+      for (const key of ["x", "y", "customdata", "hovertext"]) {
+        if (Array.isArray(trace[key])) part[key] = kept.map((at) => trace[key][at]);
+      }
+      return part;
+    });
+    Plotly.react(map, traces, map.layout);
+  };
+
   const text = document.getElementById("filter-text");
   const cls = document.getElementById("filter-class");
   const wrong = document.getElementById("filter-wrong");
@@ -72,6 +93,7 @@
     }
     const visible = shown();
     if (visible.length && !visible.some((row) => row.tabIndex === 0)) enter(visible[0]);
+    draw(visible);
     document.getElementById("filter-count").textContent = `${visible.length} of ${rows.length} plots`;
   };
   text.closest("form").addEventListener("submit", (event) => event.preventDefault());

@@ -24,14 +24,16 @@ from plotly.offline import get_plotlyjs
 
 from focus_core import __version__
 from focus_core.config import Campaign, ReportSettings
+from focus_core.report.change import Change, change_since
 from focus_core.report.curve_figures import curve_figure
-from focus_core.report.curves import Curve, changes, class_curves
+from focus_core.report.curves import class_curves
 from focus_core.report.field_map import CONFIDENCE_STEPS, field_map, outline
 from focus_core.report.flight import Flight, read_flight
-from focus_core.report.quality import bad_ranges, quick_look, valid_share
+from focus_core.report.heat_map import importance_map, sink_map
+from focus_core.report.quality import bad_ranges, quick_looks, valid_share
 from focus_core.report.style import colour
 from focus_core.report.table import plot_rows
-from focus_core.report.words import metric_rows, strongest_groups
+from focus_core.report.words import attention_of, metric_rows, strongest_groups
 
 _PER_NM = "importance per nm (logit units)"
 
@@ -62,14 +64,16 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
     flight = read_flight(sources.importance, sources.campaign.campaign, where)
     rows = plot_rows(flight)
     curves = class_curves(flight, sources.reference, draws=settings.bootstrap_draws)
-    earlier, change = _change(sources, flight, where, settings)
-    downwards = bool(sources.cube["y"][0] < sources.cube["y"][-1])
+    change = _change(sources, flight, where)
     figures = {
-        "map": field_map(rows, flight.classes, _crs(sources.importance), rows_downwards=downwards),
+        "map": field_map(rows, flight.classes, _crs(sources.importance), rows_downwards=_downwards(sources.cube)),
         "curves": curve_figure(curves, flight, value=_PER_NM),
+        "plots": importance_map(flight),
+        "sink": sink_map(flight),
     }
-    if earlier and change:
-        figures["change"] = curve_figure(change, flight, value=f"change in {_PER_NM}")
+    if change and change.curves:
+        value = f"change in {_PER_NM}"
+        figures["change"] = curve_figure(change.curves, flight, value=value, beside=change.control)
     scripts = {"plotly": get_plotlyjs(), "page": _own("page.js")}
     return _template().render(
         title=settings.title,
@@ -84,13 +88,14 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
         counts={name: sum(row.predicted == name for row in rows) for name in flight.classes},
         median_confidence=float(np.median([row.confidence for row in rows])),
         confidence_steps=CONFIDENCE_STEPS,
-        earlier=earlier if change else None,
-        same_model=earlier is None or _model(sources, earlier.campaign) == _model(sources, flight.campaign),
+        change=change,
+        same_model=not change or _model(sources, change.earlier.campaign) == _model(sources, flight.campaign),
+        attention=attention_of(sources.metrics),
         metrics=metric_rows(sources.metrics),
         bad_ranges=bad_ranges(sources.cube),
         bands=sources.cube.sizes["band"],
         valid_share=valid_share(sources.cube),
-        quick_look=quick_look(sources.cube),
+        quick_looks=quick_looks(sources.cube),
         source=sources.importance.attrs.get("sources", {}).get(flight.campaign, {}),
         digests=sources.digests,
         square_metres=_crs(sources.importance) is not None,
@@ -102,17 +107,20 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
     )
 
 
-def _change(
-    sources: Sources, flight: Flight, where: str, settings: ReportSettings
-) -> tuple[Flight | None, list[Curve]]:
-    """Compare with the flight before this one."""
+def _change(sources: Sources, flight: Flight, where: str) -> Change | None:
+    """Compare with the flight before this one that explains any plot."""
     names = [str(name) for name in sources.importance["campaign"].to_numpy()]
     before = names[: names.index(flight.campaign)]
     explained = [name for name in before if bool(sources.importance["present"].sel(campaign=name).any())]
     if not explained:
-        return None, []
+        return None
     earlier = read_flight(sources.importance, explained[-1], where)
-    return earlier, changes(flight, earlier, draws=settings.bootstrap_draws)
+    return change_since(flight, earlier, reference_class=sources.campaign.reference_class)
+
+
+def _downwards(cube: xr.Dataset) -> bool:
+    """Return whether y grows from the top to the bottom of the field."""
+    return bool(cube["y"][0] < cube["y"][-1])
 
 
 def _model(sources: Sources, campaign: str) -> str:

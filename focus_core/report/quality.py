@@ -14,7 +14,16 @@ import numpy.typing as npt
 import xarray as xr
 from matplotlib import image
 
-_RGB_NM = (650.0, 560.0, 470.0)
+_COMPOSITES = (
+    ("True colour", (650.0, 560.0, 470.0), "About what an eye would see."),
+    (
+        "False colour: near infrared, red and green",
+        (850.0, 650.0, 560.0),
+        "Leaves throw back near infrared, so dense green plants look bright red, thin or stressed ones paler, "
+        "and bare soil grey or bluish.",
+    ),
+)
+"""Name, wavelengths shown as red, green and blue, and what a reader sees in them."""
 _NEAR_NM = 30.0
 """A band further off does not stand for the colour."""
 _LONGEST_PX = 900
@@ -38,7 +47,9 @@ class QuickLook:
 
     uri: str
     """The PNG as a ``data:`` URI."""
-    true_colour: bool
+    name: str
+    meaning: str
+    """What a reader sees in it, in plain words."""
     nm: tuple[float, ...]
     """Wavelengths shown as red, green and blue."""
 
@@ -72,24 +83,36 @@ def valid_share(cube: xr.Dataset) -> float:
     return float(cube["valid"].mean())
 
 
-def quick_look(cube: xr.Dataset) -> QuickLook:
-    """Render the field in true colour; in three evenly spaced good bands where the sensor sees no visible light.
+def quick_looks(cube: xr.Dataset) -> list[QuickLook]:
+    """Render the field in true and in false colour, as far as the sensor has bands for them.
 
-    Each colour is stretched between its 2nd and 98th percentile; pixels without a measurement are transparent.
+    A sensor without any of these bands is shown in three evenly spaced good ones. Each colour is stretched between its
+    2nd and 98th percentile; pixels without a measurement are transparent.
     """
     nm = np.where(cube["good_band"].to_numpy(), cube["wavelength"].to_numpy(), np.nan)
-    distance = np.abs(nm[:, None] - np.array(_RGB_NM))
-    true_colour = bool((np.nanmin(distance, axis=0) <= _NEAR_NM).all())
-    good = np.flatnonzero(np.isfinite(nm))
-    bands = np.nanargmin(distance, axis=0) if true_colour else good[[-1, len(good) // 2, 0]]
     step = max(1, -(-max(cube.sizes["y"], cube.sizes["x"]) // _LONGEST_PX))
     small = cube.isel(y=slice(None, None, step), x=slice(None, None, step))
-    pixels = small["reflectance"].isel(band=bands).transpose("y", "x", "band").to_numpy()
-    alpha = (small["valid"].to_numpy() & np.isfinite(pixels).all(axis=2)).astype(np.float64)
+    found = []
+    for name, wanted, meaning in _COMPOSITES:
+        distance = np.abs(nm[:, None] - np.array(wanted))
+        if (np.nanmin(distance, axis=0) <= _NEAR_NM).all():
+            found.append(_picture(small, nm, np.nanargmin(distance, axis=0), name, meaning))
+    if found:
+        return found
+    good = np.flatnonzero(np.isfinite(nm))
+    meaning = "The sensor has no usable band for one of red, green and blue, nor for near infrared beside them."
+    return [_picture(small, nm, good[[-1, len(good) // 2, 0]], "False colour", meaning)]
+
+
+def _picture(
+    cube: xr.Dataset, nm: npt.NDArray[np.float64], bands: npt.NDArray[np.int64], name: str, meaning: str
+) -> QuickLook:
+    pixels = cube["reflectance"].isel(band=bands).transpose("y", "x", "band").to_numpy()
+    alpha = (cube["valid"].to_numpy() & np.isfinite(pixels).all(axis=2)).astype(np.float64)
     buffer = io.BytesIO()
     image.imsave(buffer, np.dstack([_stretched(pixels, alpha > 0), alpha]), format="png")
     uri = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-    return QuickLook(uri=uri, true_colour=true_colour, nm=tuple(float(nm[band]) for band in bands))
+    return QuickLook(uri=uri, name=name, meaning=meaning, nm=tuple(float(nm[band]) for band in bands))
 
 
 def _stretched(pixels: npt.NDArray[np.floating], valid: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -6,7 +6,7 @@ Knows figures and their names; does not know HTML.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -29,7 +29,7 @@ _METRICS = {
     "mass_over_chance": "The same, in multiples of what an even curve would have there. Above 1 is better than chance.",
     "spectral_pointing": "1 where the highest point of the curve lies on an expected band.",
     "effect_size_correlation": "How well the curve follows the measured difference of stressed from healthy pixels.",
-    "token_share_uniform": "The same share if attention were spread evenly.",
+    "prefix_attention_uniform": "The same share if attention were spread evenly.",
     "cost.time_ratio": "Time of an explanation over that of a plain pass through the backbone.",
     "cost.parameter_share": "Trained parameters over the backbone's.",
     "soft_iou": "Overlap of the whole curve with the expected bands. 1 is perfect.",
@@ -60,6 +60,23 @@ class MetricRow:
     lo: float | None
     hi: float | None
     meaning: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Where the prompts' attention goes, shares from 0 to 1."""
+
+    fold: str
+    """Part of the split whose windows were looked at."""
+    sink_share: float
+    background_attention: float
+    """On pixels outside the plot."""
+    prefix_attention: float
+    """On class and register tokens, which have no place in the image."""
+    prefix_attention_uniform: float
+    """The same, were attention spread evenly; 0 without such tokens."""
+    collapse: float
+    """1 where attention gathers on such tokens, else 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,6 +117,16 @@ def metric_rows(metrics: Mapping[str, float]) -> list[MetricRow]:
         )
         rows.append(row)
     return rows
+
+
+def attention_of(metrics: Mapping[str, float]) -> Attention | None:
+    """Return where the attention goes on test plots, or on the last fold that was looked at; none without figures."""
+    names = [field.name for field in fields(Attention) if field.name != "fold"]
+    for fold in reversed(FOLDS):
+        own = {name: metrics[f"{fold}.{name}"] for name in names if f"{fold}.{name}" in metrics}
+        if len(own) == len(names):
+            return Attention(fold=fold, **own)
+    return None
 
 
 def _order(key: str) -> tuple[int, str]:
