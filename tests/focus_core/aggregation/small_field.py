@@ -215,6 +215,9 @@ def write_flight(
     if "evaluation" in stores:
         accuracy = {"": 0.917, ".lo": 0.81, ".hi": 0.98}
         metrics = {f"test.balanced_accuracy{end}": value for end, value in accuracy.items()} | {"swap_logit_error": 0.0}
+        shares = {"sink_share": 0.2, "background_attention": 0.05, "prefix_attention": 0.1}
+        shares |= {"prefix_attention_uniform": 0.1, "collapse": 0.0}
+        metrics |= {f"test.{name}": value for name, value in shares.items()}
         uri = flight.uri("evaluation")
         publish(uri, step="evaluate", inputs={}, settings=ReportSettings(), write=lambda _: metrics)
     return flight

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_core.report.curves import changes, class_curves, mean_interval
+from focus_core.report.curves import class_curves, mean_interval
 from focus_core.report.flight import Flight
 from tests.focus_core.aggregation.small_field import CLASSES, reference
 
@@ -45,18 +45,6 @@ def test_reference_ranges_are_the_runs_of_bands_of_the_class_alone():
     assert curves["control"].reference_nm == ()
     assert curves["low_nitrogen"].reference_nm == ((680.0, 760.0),)
     assert curves["drought"].reference_nm == ((1440.0, 1780.0),)
-
-
-def test_change_is_later_minus_earlier_over_the_plots_that_both_explain():
-    earlier = flight(5, np.ones((5, 3, 2)))
-    later = flight(6, np.full((6, 3, 2), 3.0))
-    found = {curve.name: curve for curve in changes(later, earlier, draws=100)}
-    assert [found[name].plots for name in CLASSES] == [2, 2, 1]
-    np.testing.assert_allclose(found["control"].mean, 2.0)
-
-
-def test_flights_without_a_common_plot_have_no_change():
-    assert changes(flight(2), flight(2, plots=("X", "Y")), draws=100) == []
 
 
 def test_the_interval_of_a_mean_covers_it_as_often_as_it_says():

@@ -33,6 +33,14 @@ def test_every_plot_has_a_shape_and_a_point_to_hover_over():
     assert list(figure.data[-1].x) == []
 
 
+def test_every_trace_says_which_rows_it_shows_and_the_first_outlines_them_all():
+    rows = [row(n, label="disease" if n == 2 else CLASSES[n % 3]) for n in range(4)]
+    figure = field_map(rows, CLASSES, UTM, rows_downwards=False)
+    assert list(figure.data[0].x).count(None) == 4
+    assert sorted(number for trace in figure.data if trace.fill == "toself" for number in trace.meta) == [0, 1, 2, 3]
+    assert [list(trace.customdata) for trace in figure.data if trace.name == "not the true class"] == [[2]]
+
+
 def test_surer_plots_are_stronger_in_colour():
     rows = [row(0, confidence=0.95), row(3, confidence=0.6), row(6, confidence=0.4)]
     figure = field_map(rows, CLASSES, UTM, rows_downwards=False)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from focus_core.report.quality import bad_ranges, quick_look, valid_share
+from focus_core.report.quality import bad_ranges, quick_looks, valid_share
 from tests.focus_core.aggregation.small_field import cube
 
 
@@ -30,32 +30,39 @@ def test_the_share_of_measured_pixels_is_counted():
     assert valid_share(cube()) == pytest.approx(0.9)
 
 
-def test_a_picture_is_true_colour_where_the_sensor_sees_red_green_and_blue():
+def test_a_field_is_shown_in_true_colour_and_with_near_infrared_as_red():
     field = cube()
     field["reflectance"].values[field["wavelength"].to_numpy() == 660.0] = np.linspace(0, 0.4, 60)
-    look = quick_look(field)
-    assert look.true_colour
-    assert look.nm == (660.0, 540.0, 460.0)
-    picture = pixels(look)
-    assert picture.shape == (40, 60, 4)
-    assert (picture[:4, :, 3] == 0).all()
-    assert (picture[4:, :, 3] == 1).all()
-    assert (np.diff(picture[4:, :, 0].mean(axis=0)) >= 0).all()
+    true, false = quick_looks(field)
+    assert (true.name, true.nm) == ("True colour", (660.0, 540.0, 460.0))
+    assert (false.name.partition(":")[0], false.nm) == ("False colour", (860.0, 660.0, 540.0))
+    for look, channel in ((true, 0), (false, 1)):
+        picture = pixels(look)
+        assert picture.shape == (40, 60, 4)
+        assert (picture[:4, :, 3] == 0).all()
+        assert (picture[4:, :, 3] == 1).all()
+        assert (np.diff(picture[4:, :, channel].mean(axis=0)) >= 0).all()
+
+
+def test_a_sensor_without_near_infrared_is_shown_in_true_colour_alone():
+    field = cube()
+    field["good_band"].values[field["wavelength"].to_numpy() > 800.0] = False
+    assert [look.name for look in quick_looks(field)] == ["True colour"]
 
 
 def test_a_sensor_without_visible_light_gives_false_colour_from_good_bands():
-    look = quick_look(cube(sensor_floor=900.0))
-    assert not look.true_colour
+    (look,) = quick_looks(cube(sensor_floor=900.0))
+    assert look.name == "False colour"
     assert look.nm[0] > look.nm[1] > look.nm[2]
 
 
 def test_a_wide_field_is_thinned():
     field = cube()
     wide = field.isel(x=np.zeros(2000, dtype=int)).assign_coords(x=np.arange(2000.0))
-    assert max(pixels(quick_look(wide)).shape) <= 900
+    assert all(max(pixels(look).shape) <= 900 for look in quick_looks(wide))
 
 
 def test_a_field_without_a_measurement_is_an_empty_picture():
     field = cube()
     field["valid"][:] = False
-    assert (pixels(quick_look(field))[..., 3] == 0).all()
+    assert all((pixels(look)[..., 3] == 0).all() for look in quick_looks(field))

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 
 from focus_core.report.curves import Curve
-from focus_core.report.words import metric_rows, strongest_groups
+from focus_core.report.words import attention_of, metric_rows, strongest_groups
 from tests.focus_core.report.test_curves import flight
 
 
@@ -19,6 +19,16 @@ def test_an_interval_stands_beside_its_value_and_folds_are_told_apart():
         ("", "flight", "lo", None),
     ]
     assert all(row.meaning for row in rows[:3])
+
+
+def test_attention_is_told_of_test_plots_and_of_none_without_all_its_figures():
+    names = ("sink_share", "background_attention", "prefix_attention", "prefix_attention_uniform", "collapse")
+    metrics = {f"{fold}.{name}": value for fold, value in (("gate", 0.1), ("test", 0.2)) for name in names}
+    assert (attention_of(metrics).fold, attention_of(metrics).sink_share) == ("test", 0.2)
+    del metrics["test.collapse"]
+    assert attention_of(metrics).fold == "gate"
+    assert attention_of({}) is None
+    assert all(row.meaning for row in metric_rows(metrics))
 
 
 def test_the_strongest_groups_come_first_whatever_their_sign_and_are_sure_only_away_from_zero():

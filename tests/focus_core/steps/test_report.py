@@ -111,6 +111,15 @@ def test_the_table_holds_every_plot_and_every_figure_has_its_data(one):
     assert len(page.data("outlines")) == 12
     assert len(page.data("spec-curves")["data"]) == 6
     assert page.data("spec-map")["data"]
+    assert len(page.data("spec-plots")["data"][0]["z"]) == 12
+    assert len(page.data("spec-sink")["data"][0]["z"]) == 3
+    pictures = [attrs["alt"] for tag, attrs in page.elements if tag == "img"]
+    assert [text.partition(": ")[2] for text in pictures] == [
+        "True colour",
+        "False colour: near infrared, red and green",
+    ]
+    assert "the attention has collapsed" not in page.text
+    assert "so there is no collapse" in page.text
     cells = sum(tag == "td" and "data-value" in attrs for tag, attrs in page.elements)
     assert cells == 12 * (4 + 1)  # bands 40 nm apart allow one index only
     assert "Vegetation indices of the plot's mean reflectance (PRI) say" in page.text
@@ -144,7 +153,20 @@ def test_a_second_flight_brings_the_change_between_them(tmp_path):
     assert run(flight, importance, tmp_path / "report.html")["campaigns"] == 2
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "What changed since flight_1 (2026-01-01)" in page.text
-    assert len(page.data("spec-change")["data"]) == 6
+    assert len(page.data("spec-change")["data"]) == 6 + 2  # the control plots beside each stress
+    assert "Missing: plots that the earlier flight explains and this one does not none" in page.text
+
+
+def test_a_missing_and_a_new_plot_are_named(tmp_path):
+    target = str(tmp_path / "importance.zarr")
+    for number, ids in ((1, plot_ids(12)), (2, plot_ids(13)[1:])):
+        flight = write_flight(tmp_path, f"flight_{number}", ids=ids, date=f"2026-0{number}-01", stores=STORES)
+        uris = [flight.uri(name) for name in ("cube.zarr", "explanation.zarr")]
+        aggregate(flight.file, *uris, target, settings=AggregateSettings())
+    run(flight, target, tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "12 of 13 known plots are explained by this flight; not explained: P01" in page.text
+    assert "this one does not P01 New: plots that this flight explains and the earlier one does not P13" in page.text
 
 
 def test_a_field_without_a_crs_is_drawn_in_pixels_with_rows_downwards(tmp_path):
@@ -164,6 +186,7 @@ def test_texts_from_files_stay_texts(hostile):
     assert len([attrs for attrs, _ in page.scripts if "type" not in attrs]) == 2
     hover = [text for trace in page.data("spec-map")["data"] for text in trace.get("hovertext", [])]
     assert any("&lt;script&gt;alert(1)" in text for text in hover)
+    hover += [row[0] for row in page.data("spec-plots")["data"][0]["text"]]
     assert not any("<script" in text or "<img" in text for text in hover)
 
 
@@ -257,8 +280,10 @@ def test_a_browser_shows_the_figures_and_sorts_filters_and_outlines_without_an_e
     find("#filter-text")[0].send_keys("<script>alert")
     assert plots() == [HOSTILE[0]]
     assert find("#filter-count")[0].text == "1 of 4 plots"
+    assert len(find("#figure-map .points path")) == 1
     find("#filter-text")[0].send_keys(Keys.CONTROL, "a", Keys.DELETE)
     assert len(plots()) == 4
+    assert len(find("#figure-map .points path")) >= 4
 
     rows = find("#plot-table tbody tr")
     rows[0].send_keys(Keys.ARROW_DOWN)
