@@ -62,8 +62,10 @@ def sink_map(flight: Flight) -> go.Figure:
         flight.sink_share[[own == flight.classes[cls] for own in flight.grouping], cls].mean(axis=0) for cls in shown
     ]
     names = [escape(flight.classes[cls]) for cls in shown]
+    # From nothing to the next full tenth: the whole range would show most fields in one colour.
+    look = {"colorscale": "Cividis", "zmin": 0.0, "zmax": max(np.ceil(np.max(rows) * 10.0), 1.0) / 10.0}
     bar = {"title": {"text": "share"}, "tickformat": ".0%"}
-    figure = _heat(flight, rows, names, "%{z:.0%} on the sink", colorbar=bar, colorscale="Cividis", zmin=0.0, zmax=1.0)
+    figure = _heat(flight, rows, names, "%{z:.1%} on the sink", colorbar=bar, **look)
     return figure.update_yaxes(tickvals=list(range(len(shown))), ticktext=names)
 
 
@@ -84,7 +86,7 @@ def _heat(flight: Flight, rows: Rows, names: Sequence[str], value: str, **look: 
     )
     least, usual, greatest = _ROW_PX
     height = float(np.clip(480.0, least * len(rows), max(usual * len(rows), greatest * min(len(rows), 12))))
-    figure.update_layout(height=110 + height, margin={"l": 10, "r": 10, "t": 15, "b": 50}, plot_bgcolor="#fff")
+    figure.update_layout(height=130 + height, margin={"l": 10, "r": 10, "t": 35, "b": 50}, plot_bgcolor="#fff")
     figure.update_xaxes(title="Wavelength (nm)", **_AXIS)
     figure.update_yaxes(autorange="reversed", **_AXIS)
     return figure

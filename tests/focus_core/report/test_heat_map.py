@@ -44,11 +44,12 @@ def test_one_odd_plot_does_not_fade_the_others():
 
 def test_the_sink_is_shown_by_class_over_its_own_plots():
     share = np.zeros((6, 3, 2))
-    share[1, 1], share[4, 1] = 0.2, 0.4
+    share[1, 1], share[4, 1] = 0.2, 0.36
     (heat,) = sink_map(flight(sink_share=share)).data
     assert [row[0] for row in heat.text] == list(CLASSES)
-    np.testing.assert_allclose([[row[0], row[2]] for row in heat.z], [[0, 0], [0.3, 0.3], [0, 0]])
-    assert (heat.zmin, heat.zmax) == (0.0, 1.0)
+    np.testing.assert_allclose([[row[0], row[2]] for row in heat.z], [[0, 0], [0.28, 0.28], [0, 0]])
+    assert (heat.zmin, heat.zmax) == (0.0, 0.3)
+    assert sink_map(flight()).data[0].zmax == 0.1
     (few,) = sink_map(flight(2)).data
     assert [row[0] for row in few.text] == ["control", "low_nitrogen"]
 
