@@ -8,7 +8,6 @@ from focus_core.aggregation.merge import merge_campaign
 from focus_core.aggregation.reflectance import campaign_reflectance
 from focus_core.aggregation.spectra import plot_spectra
 from focus_core.aggregation.statistics import plot_statistics
-from focus_core.aggregation.trim import trimmed
 
 __all__ = [
     "campaign_importance",
@@ -19,5 +18,4 @@ __all__ = [
     "plot_spectra",
     "plot_statistics",
     "spread_over_bands",
-    "trimmed",
 ]

@@ -16,9 +16,9 @@ import xarray as xr
 from focus_core.aggregation.bands import per_nm, spread_over_bands
 from focus_core.aggregation.statistics import plot_statistics
 from focus_core.aggregation.treatments import HELD_OUT, treatment_intervals
-from focus_core.aggregation.trim import metres_per_unit
 from focus_core.config import AggregateSettings, Campaign
 from focus_core.cubes.schema import WAVELENGTH_ATTRS
+from focus_core.cubes.trim import metres_per_unit
 
 UNLABELLED = -1
 

@@ -13,8 +13,8 @@ import xarray as xr
 
 from focus_core.aggregation.indices import INDICES, vegetation_indices
 from focus_core.aggregation.spectra import plot_spectra
-from focus_core.aggregation.trim import trimmed
 from focus_core.config import AggregateSettings, Campaign
+from focus_core.cubes.trim import trimmed
 
 
 def campaign_reflectance(
@@ -46,7 +46,7 @@ def campaign_reflectance(
     StoreError
         If cube and plots do not lie in one CRS, or no plot reaches into the image.
     """
-    kept = trimmed(plots, buffer_m=settings.buffer_m, border_rows=settings.border_rows, row_m=settings.row_m)
+    kept = trimmed(plots, settings)
     spectra = plot_spectra(cube_uri, kept).compute()
     indices = vegetation_indices(spectra, names=settings.indices, tolerance_nm=settings.index_tolerance_nm)
     found = indices.assign(

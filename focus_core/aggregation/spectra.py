@@ -23,11 +23,11 @@ from shapely.geometry.base import BaseGeometry
 
 from focus_core.aggregation.coverage import Coverage, coverage
 from focus_core.aggregation.moments import Moments, chunk_moments, merge
-from focus_core.aggregation.trim import metres_per_unit
 from focus_core.cubes.axes import PixelBox, PixelGrid
 from focus_core.cubes.crs import same_crs
 from focus_core.cubes.schema import CUBE
 from focus_core.cubes.store import open_store, pixel_grid, zarr_store
+from focus_core.cubes.trim import metres_per_unit
 from focus_core.errors import StoreError
 
 _BRANCHES = 8

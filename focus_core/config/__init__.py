@@ -26,6 +26,7 @@ from focus_core.config.settings import (
     Settings,
     TileSettings,
     TrainSettings,
+    TrimSettings,
     from_mapping,
 )
 from focus_core.config.simulation import SimulateSettings
@@ -60,6 +61,7 @@ __all__ = [
     "SimulateSettings",
     "TileSettings",
     "TrainSettings",
+    "TrimSettings",
     "VectorPlots",
     "WavelengthGroup",
     "WavelengthGroups",

@@ -28,8 +28,19 @@ class IngestSettings(Settings):
     """Bands in a chunk of the cube."""
 
 
-class TileSettings(Settings):
-    """Settings of ``tile`` that are not the campaign's own."""
+class TrimSettings(Settings):
+    """What is left out at the edge of every plot, because its neighbours disturb it."""
+
+    buffer_m: float = 0.0
+    """Distance by which a plot's edge moves outwards first, metres; negative leaves a strip out."""
+    border_rows: int = Field(default=0, ge=0)
+    """Crop rows left out on each long side of a plot."""
+    row_m: float | None = Field(default=None, gt=0.0)
+    """Distance between crop rows, metres; needed with ``border_rows``."""
+
+
+class TileSettings(TrimSettings):
+    """Settings of ``tile`` that are not the campaign's own; plots are trimmed before windows are laid on them."""
 
     min_valid_fraction: float = Field(default=0.25, gt=0.0, le=1.0)
     """Windows with a smaller share of valid pixels inside their plot are dropped, and counted."""
@@ -177,8 +188,8 @@ class ExplainSettings(Settings):
     """``auto``: a GPU where there is one, with bfloat16 in frozen passes; ``cpu``: the processor, bit for bit."""
 
 
-class AggregateSettings(Settings):
-    """Settings of ``aggregate``."""
+class AggregateSettings(TrimSettings):
+    """Settings of ``aggregate``; plots are trimmed for their spectra, windows are as ``tile`` cut them."""
 
     tiles_per_chunk: int = Field(default=64, ge=1)
     """Tiles in one task of the Dask graph."""
@@ -186,12 +197,6 @@ class AggregateSettings(Settings):
     """Level of the intervals."""
     dask_scheduler: str | None = None
     """Address of a Dask scheduler; none runs on this machine's threads."""
-    buffer_m: float = 0.0
-    """Distance by which a plot's edge moves before its spectrum is taken, metres; negative leaves a strip out."""
-    border_rows: int = Field(default=0, ge=0)
-    """Crop rows left out of the spectrum on each long side of a plot."""
-    row_m: float | None = Field(default=None, gt=0.0)
-    """Distance between crop rows, metres; needed with ``border_rows``."""
     indices: tuple[str, ...] = ("NDVI", "NDRE", "CIre", "MCARI2", "PRI", "NDWI", "NDII")
     """Vegetation indices of the plots' spectra."""
     index_tolerance_nm: float = Field(default=10.0, gt=0.0)

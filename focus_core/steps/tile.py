@@ -23,6 +23,7 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store, zarr_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
+from focus_core.cubes.trim import trimmed
 from focus_core.errors import StoreError
 from focus_core.steps._status import recorded
 
@@ -42,7 +43,7 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     tiles_uri
         Target of ``tiles.zarr``.
     settings
-        What is dropped, and the layout.
+        What is left out at the edges of plots, what is dropped, and the layout.
 
     Returns
     -------
@@ -55,6 +56,8 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     ------
     CampaignError
         If a plot lies outside the image, plots of two folds share a pixel, or a class has no training window.
+    SettingsError
+        If nothing is left of a plot, or its edges cannot be trimmed.
     StoreError
         If the cube is another campaign's.
     MissingInputError
@@ -82,7 +85,7 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
     valid, grid = cube["valid"].to_numpy(), pixel_grid(cube, cube_uri)
     tiling = tile_campaign(
         file,
-        read_plots(file),
+        trimmed(read_plots(file), settings),
         grid,
         valid,
         min_valid_fraction=settings.min_valid_fraction,

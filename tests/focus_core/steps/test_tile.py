@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from focus_core.config import IngestSettings, TileSettings
+from focus_core.config import CampaignFile, IngestSettings, TileSettings
+from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, record, verify
 from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import open_store
@@ -74,6 +75,26 @@ def test_coordinates_and_attributes(field: Field, out: Path) -> None:
     assert tiles.attrs["summary"]["tiles"] == metrics["tiles"]
     assert all(metrics[f"tiles.{fold}"] == 12 for fold in ("train", "validation", "gate", "test"))
     assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_trimmed_plots_have_windows_without_their_edges(field: Field, out: Path) -> None:
+    plots = read_plots(CampaignFile(field.campaign))
+    left: dict[str, set[tuple[int, int]]] = {}
+    for asked in ({}, {"buffer_m": -1.0}, {"border_rows": 2, "row_m": 0.5}):
+        run(field.campaign, out, **asked)
+        tiles = open_store(out / "tiles.zarr", TILES).load()
+        kept = tiles.isel(tile=tiles["plot"].to_numpy().astype(object).astype(str) == plots.index[0])
+        pixels = {
+            (int(first) + int(row), int(left_col) + int(col))
+            for first, left_col, values in zip(kept["row"], kept["col"], kept["reflectance"], strict=True)
+            for row, col in np.argwhere(np.isfinite(values.to_numpy()).all(axis=0))
+        }
+        left[str(asked)] = pixels
+    whole, inner, between = left.values()
+    rows, cols = (sorted({pixel[axis] for pixel in whole}) for axis in (0, 1))
+    assert len(rows) < len(cols)  # so that crop rows run along x
+    assert inner == {pixel for pixel in whole if pixel[0] in rows[2:-2] and pixel[1] in cols[2:-2]}
+    assert between == {pixel for pixel in whole if pixel[0] in rows[2:-2]}
 
 
 def test_plots_fold_whole_blocks(field: Field, out: Path) -> None:

@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 import shapely
 
-from focus_core.aggregation.trim import trimmed
+from focus_core.config import TrimSettings
+from focus_core.cubes.trim import trimmed
 from focus_core.errors import SettingsError
 from tests.focus_core.aggregation.small_cube import PIXEL_M, boxes
 
 LONG = (10, 10, 40, 12)  # 20 m × 6 m
 
 
-def trim(plots, *, buffer_m=0.0, border_rows=0, row_m=None):
-    return trimmed(plots, buffer_m=buffer_m, border_rows=border_rows, row_m=row_m)
+def trim(plots, **asked):
+    return trimmed(plots, TrimSettings(**asked))
 
 
 @pytest.mark.parametrize("degrees", [0.0, 31.0, 90.0, 155.0])

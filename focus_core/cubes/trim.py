@@ -10,25 +10,23 @@ import pyproj
 import shapely
 from shapely.geometry.base import BaseGeometry
 
+from focus_core.config import TrimSettings
 from focus_core.errors import SettingsError
 
 _SQUARE = 1.05
 """Sides in a smaller ratio than this do not tell in which direction the rows run."""
 
 
-def trimmed(plots: gpd.GeoDataFrame, *, buffer_m: float, border_rows: int, row_m: float | None) -> gpd.GeoDataFrame:
+def trimmed(plots: gpd.GeoDataFrame, settings: TrimSettings) -> gpd.GeoDataFrame:
     """Return the plots with their edges moved and their border rows left out.
 
     Parameters
     ----------
     plots
         Polygons in a projected CRS, or in pixels where there is none (a metre below is then a pixel).
-    buffer_m
-        Distance by which the edge moves outwards, metres; negative leaves a strip out. Corners stay corners.
-    border_rows
-        Rows left out on each long side; rows run along the longer side of the plot.
-    row_m
-        Distance between rows, metres.
+    settings
+        How far the edge moves (corners stay corners), and how many rows are left out on each long side; rows run along
+        the longer side of the plot.
 
     Raises
     ------
@@ -36,14 +34,15 @@ def trimmed(plots: gpd.GeoDataFrame, *, buffer_m: float, border_rows: int, row_m
         If the CRS is geographic, rows are to be left out without their distance or of a plot whose sides do not tell
         the rows' direction, or nothing is left of a plot.
     """
-    if not buffer_m and not border_rows:
+    border_rows, row_m = settings.border_rows, settings.row_m
+    if not settings.buffer_m and not border_rows:
         return plots
     if plots.crs is not None and plots.crs.is_geographic:
         raise SettingsError("plots in degrees cannot be trimmed by metres; give the campaign a projected CRS")
     if border_rows and row_m is None:
         raise SettingsError(f"border_rows={border_rows} needs row_m, the distance between rows in metres")
     strip = border_rows * (row_m or 0.0) / metres_per_unit(plots.crs)
-    buffer = buffer_m / metres_per_unit(plots.crs)
+    buffer = settings.buffer_m / metres_per_unit(plots.crs)
     kept = []
     for name, shape in zip(plots.index, plots.geometry, strict=True):
         inner = _without_rows(shape, strip, str(name)) if strip else shape
