@@ -10,6 +10,8 @@ import pandas as pd
 import xarray as xr
 
 from focus_core import tracking
+from focus_core.api.rivals import rival_table
+from focus_core.config.settings import Fold
 from focus_core.cubes.schema import CUBE, TILES, check
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError
@@ -124,6 +126,60 @@ class LoadedModel:
             "reference_class": spec.reference_class or "",
         }
         return found.assign_attrs(attrs)
+
+    def compare_rivals(
+        self,
+        training_tiles: str | Path,
+        tiles: str | Path,
+        reference: str | Path,
+        *,
+        fold: Fold = "test",
+        most_windows: int = 32,
+        seed: int = 1,
+    ) -> pd.DataFrame:
+        """Score this model's explanations beside those of other methods, on the same backbone and windows.
+
+        Grad-CAM, EigenCAM, integrated gradients, group ablation, occlusion and attention rollout explain a linear head
+        that is fitted to the backbone's features; PLS-DA VIP and a random forest read plot means. They need the extra
+        ``bench``.
+
+        Parameters
+        ----------
+        training_tiles
+            The ``tiles.zarr`` that the model was trained on: the rivals are fitted on its training plots.
+        tiles
+            The ``tiles.zarr`` to be explained; its plots have labels.
+        reference
+            The ``reference.zarr`` of the same flight: bands and masks that experts, or a simulation, expect.
+        fold
+            Part of the split that is explained.
+        most_windows
+            Windows that are explained at most, one of each plot, of all classes alike; some rivals take 100 times as
+            long as FOCUS.
+        seed
+            Of what the rivals draw.
+
+        Returns
+        -------
+        pandas.DataFrame
+            By ``method``: ``balanced_accuracy`` over plots of what is explained, ``time_over_focus``, for each class
+            with a reference ``band_iou.<class>`` and ``spatial_auc.<class>`` (0 to 1, 1 is best), and ``read_out``, how
+            a curve is read. What a method cannot say is NaN.
+
+        Raises
+        ------
+        ModelError
+            If bands or quantity are not the model's.
+        StoreError
+            If the stores are not of one flight, or no labelled window is in the fold.
+        SettingsError
+            If the extra is not installed.
+        MissingInputError
+            If there is no such store.
+        """
+        return rival_table(
+            self._focus, training_tiles, tiles, reference, fold=fold, most_windows=most_windows, seed=seed
+        )
 
 
 def _opened(cube: str | Path | xr.Dataset) -> xr.Dataset:

@@ -33,8 +33,8 @@ from focus_core.simulation import simulate
 from focus_core.steps.ingest import ingest
 from focus_core.steps.pretrain import pretrain
 from focus_core.steps.tile import tile
-from focus_core.steps.train import labelled, new_model
-from focus_core.training import Labelled, fit
+from focus_core.steps.train import new_model
+from focus_core.training import Labelled, fit, labelled_windows
 from focus_core.training.windows import plot_labels
 
 
@@ -107,7 +107,9 @@ def simulated_trial(folder: Path, settings: SimulateSettings) -> Trial:
         stores.append((tiles, open_store(tiles, TILES), open_store(reference, REFERENCE)))
     (uri, first, _), (_, second, truth) = stores
     test = second.isel(tile=of_fold(second, "test")).load()
-    return Trial(uri, first, labelled(first, "train"), labelled(first, "validation"), test, truth.load())
+    return Trial(
+        uri, first, labelled_windows(first, "train"), labelled_windows(first, "validation"), test, truth.load()
+    )
 
 
 def backbone_of(trial: Trial, folder: Path, method: Literal["masked", "random"], *, seed: int) -> Path:

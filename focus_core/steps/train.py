@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 import xarray as xr
 
 from focus_core import tracking
-from focus_core.batches import groups_of, of_fold, read_tiles
-from focus_core.config import Fold, TrainSettings
+from focus_core.batches import groups_of
+from focus_core.config import TrainSettings
 from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
@@ -29,7 +28,7 @@ from focus_core.model import (
     sha256_of,
 )
 from focus_core.steps._status import recorded
-from focus_core.training import FitSummary, Labelled, fit, split_top_groups
+from focus_core.training import FitSummary, Labelled, fit, labelled_windows, split_top_groups
 
 logger = logging.getLogger(__name__)
 
@@ -160,7 +159,7 @@ def _best(
     tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
 ) -> tuple[Focus, Metrics]:
     """Train a model for each number of blocks to read; the validation loss chooses, and its groups may be split."""
-    training, validation = labelled(tiles, "train"), labelled(tiles, "validation")
+    training, validation = labelled_windows(tiles, "train"), labelled_windows(tiles, "validation")
     absent = sorted(set(range(len(tiles.attrs["classes"]))) - set(training.label.tolist()))
     if absent:
         names = [tiles.attrs["classes"][index] for index in absent]
@@ -194,27 +193,3 @@ def _split(
     model = Focus(spec, coarse.vit, coarse.front_end.band_mean, coarse.front_end.band_std)
     _check_share(model, settings)
     return model, fit(model, training, validation, settings)
-
-
-def labelled(tiles: xr.Dataset, fold: Fold) -> Labelled:
-    """Read the labelled windows of a fold into memory.
-
-    Raises
-    ------
-    CampaignError
-        If there are none.
-    """
-    index = of_fold(tiles, fold)
-    if not len(index):
-        raise CampaignError(
-            f"campaign {tiles.attrs['campaign']}: no labelled tile in the fold '{fold}'; training needs some, "
-            "change the folds of the campaign file"
-        )
-    part = tiles.isel(tile=index)
-    _, plots = np.unique(part["plot"].to_numpy().astype(object).astype(str), return_inverse=True)
-    return Labelled(
-        reflectance=read_tiles(tiles, index),
-        label=torch.from_numpy(part["label"].to_numpy().astype(np.int64)),
-        plot=torch.from_numpy(plots.astype(np.int64)),
-        coverage=torch.from_numpy(part["coverage"].to_numpy().astype(np.float32)),
-    )

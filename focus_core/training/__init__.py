@@ -4,7 +4,7 @@ from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
 from focus_core.training.prompts import FitSummary, fit
 from focus_core.training.split import split_top_groups
 from focus_core.training.supervised import Examples, supervised_backbone
-from focus_core.training.windows import Labelled
+from focus_core.training.windows import Labelled, labelled_windows
 
 __all__ = [
     "Examples",
@@ -12,6 +12,7 @@ __all__ = [
     "Labelled",
     "backbone_arguments",
     "fit",
+    "labelled_windows",
     "pretrain_backbone",
     "split_top_groups",
     "supervised_backbone",

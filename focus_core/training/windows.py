@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
+import xarray as xr
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from focus_core.batches import of_fold, read_tiles
+from focus_core.config import Fold
+from focus_core.errors import CampaignError
 from focus_core.model import Focus
 from focus_core.training.mixing import Mixed, joined, mix, unmixed
 
@@ -29,6 +34,37 @@ class Labelled(NamedTuple):
     """Index of the plot; windows of one plot share it."""
     coverage: Float[Tensor, " tile"]
     """Weight of the window in its plot."""
+
+
+def labelled_windows(tiles: xr.Dataset, fold: Fold) -> Labelled:
+    """Read the labelled windows of a fold into memory.
+
+    Parameters
+    ----------
+    tiles
+        An open ``tiles.zarr``.
+    fold
+        Part of the split.
+
+    Raises
+    ------
+    CampaignError
+        If there are none.
+    """
+    index = of_fold(tiles, fold)
+    if not len(index):
+        raise CampaignError(
+            f"campaign {tiles.attrs['campaign']}: no labelled tile in the fold '{fold}'; training needs some, "
+            "change the folds of the campaign file"
+        )
+    part = tiles.isel(tile=index)
+    _, plots = np.unique(part["plot"].to_numpy().astype(object).astype(str), return_inverse=True)
+    return Labelled(
+        reflectance=read_tiles(tiles, index),
+        label=torch.from_numpy(part["label"].to_numpy().astype(np.int64)),
+        plot=torch.from_numpy(plots.astype(np.int64)),
+        coverage=torch.from_numpy(part["coverage"].to_numpy().astype(np.float32)),
+    )
 
 
 @torch.no_grad()
