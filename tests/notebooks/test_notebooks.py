@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom in a folder of their own, as a reader would run them, and say what is true."""
 
 import ast
+import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -32,6 +33,13 @@ def execute(path, folder):
 
 def text(outputs):
     return "".join(item.text if item.output_type == "stream" else item.data["text/plain"] for item in outputs)
+
+
+def table(outputs):
+    """Return the cells of the one table that is shown, row by row; its text is wrapped and says less."""
+    (html,) = [item.data["text/html"] for item in outputs if "text/html" in item.get("data", {})]
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", html, flags=re.DOTALL)
+    return [re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, flags=re.DOTALL) for row in rows]
 
 
 def has_picture(outputs):
@@ -79,8 +87,10 @@ def is_public(module, name):
 
 @pytest.mark.timeout(600)
 def test_the_notebooks_run_one_after_the_other(tmp_path, monkeypatch):
-    """One test, because the second reads what the first wrote and the first takes most of a minute."""
-    assert [path.stem for path in NOTEBOOKS] == ["01_from_campaign_to_curves", "02_read_a_campaign"]
+    """One test, because the others read what the first wrote and the first takes most of a minute."""
+    assert [path.stem for path in NOTEBOOKS] == [
+        "01_from_campaign_to_curves", "02_read_a_campaign", "03_compare_with_rivals", "04_promote_and_roll_back",
+    ]  # fmt: skip
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for name in ("IPYTHONDIR", "JUPYTER_RUNTIME_DIR"):
@@ -99,6 +109,8 @@ def test_the_notebooks_run_one_after_the_other(tmp_path, monkeypatch):
     flights = read_campaigns([str(path) for path in sorted(written.glob("field/*/campaign.yaml"))])
     planted = [file.campaign.ranges_nm["drought"] for file in flights]
     check_reading(second, store, written / "run", planted)
+    check_rivals(execute(NOTEBOOKS[2], folder), store)
+    check_registry(execute(NOTEBOOKS[3], folder), written / "run" / "models")
     assert list(folder.iterdir()) == []
 
 
@@ -152,6 +164,43 @@ def check_reading(outputs, store, run, planted):
     assert -1 <= float(re.search(r"Spearman\): (\S+)", text(outputs["agreement"])).group(1)) <= 1
     assert text(outputs["what"]).count("simulated") >= 2
     assert "Warning" not in "".join(text(items) for items in outputs.values())
+
+
+def check_rivals(outputs, store):
+    header, _, *rows = table(outputs["ask"])
+    assert header[1:3] == ["balanced_accuracy", "time_over_focus"]
+    methods = {row[0]: row for row in rows}
+    assert list(methods) == [
+        "focus", "gradcam", "eigencam", "integrated_gradients", "ablation", "occlusion", "rollout", "pls_vip", "forest",
+    ]  # fmt: skip
+    flight = store.isel(campaign=1)
+    hit = flight["probability"].argmax("cls") == flight["label"]
+    right = [hit[((flight["fold"] == "test") & (flight["label"] == cls)).to_numpy()].mean() for cls in range(4)]
+    assert float(methods["focus"][1]) == pytest.approx(np.mean(right), abs=0.006)
+    assert float(methods["focus"][2]) == 1.0
+    assert "NaN" not in methods["focus"]
+    assert methods["pls_vip"].count("NaN") == 2 + 3  # neither accuracy nor time, and no map of three classes
+    assert text(outputs["read-out"]).count("\n\n") == len(methods)
+    assert has_picture(outputs["picture"])
+    assert float(text(outputs["exact"]).split()[-1]) < 1e-4
+    assert "Warning" not in "".join(text(items) for items in outputs.values())
+
+
+def check_registry(outputs, models):
+    said = {name: text(items) for name, items in outputs.items()}
+    assert said["champion"].startswith("champion: version 1\n")
+    assert said["train"].splitlines()[0].startswith("version 2: ")
+    assert said["train"].endswith("champion: version 1\n")
+    assert re.search(r"fails the gate: .*gate\.plots is \d+, at least 30 is asked", said["gate"])
+    assert said["gate"].endswith("champion: version 1\n")
+    assert said["override"].startswith("champion: version 2, ")
+    assert said["rollback"].startswith("from version 2 to version 1, ")
+    for cell, folder in (("override", "challenger"), ("rollback", "focus")):
+        wanted = hashlib.sha256((models / folder / "focus.safetensors").read_bytes()).hexdigest()
+        assert f"sha256 {wanted[:12]}…" in said[cell]
+    trail = [row[1:3] for row in table(outputs["trail"])[2:]]
+    assert trail == [["promote", "moved"], ["promote", "refused"], ["promote", "moved"], ["rollback", "moved"]]
+    assert "version 1 of 'focus' is its champion; promote another version first" in said["delete"]
 
 
 def difference(flight):
