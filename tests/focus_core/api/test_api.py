@@ -105,6 +105,24 @@ def test_importance_of_a_campaign_has_the_same_curve(chain: Path) -> None:
         stored.focus.plot_saliency("drought")
 
 
+def test_rivals_are_scored_on_the_same_plots(model: "focus_core.api.LoadedModel", chain: Path, tmp_path: Path) -> None:
+    tiles, reference = only(chain, "tiles.zarr"), only(chain, "reference.zarr")
+    table = model.compare_rivals(tiles, tiles, reference, most_windows=4)
+    on_head = ["gradcam", "eigencam", "integrated_gradients", "ablation", "occlusion", "rollout"]
+    assert list(table.index) == ["focus", *on_head, "pls_vip", "forest"]
+    assert table.loc["focus", "time_over_focus"] == 1.0
+    assert table["balanced_accuracy"][on_head].nunique() == 1  # all explain one head
+    assert (table.loc["integrated_gradients":"ablation", "time_over_focus"] > 1.0).all()
+    iou, auc = (table.filter(like=f"{score}.drought").squeeze(axis=1) for score in ("band_iou", "spatial_auc"))
+    assert list(iou.index[iou.isna()]) == ["occlusion", "rollout"]
+    assert list(auc.index[auc.isna()]) == ["ablation", "pls_vip", "forest"]
+    assert table["read_out"].str.len().min() > 20
+    with pytest.raises(StoreError, match="no labelled window in the fold 'salt'"):
+        model.compare_rivals(tiles, tiles, reference, fold="salt")
+    with pytest.raises(MissingInputError):
+        model.compare_rivals(tiles, tiles, tmp_path / "absent.zarr")
+
+
 def test_a_mistake_is_answered_with_what_there_is(
     model: "focus_core.api.LoadedModel", chain: Path, tmp_path: Path
 ) -> None:
