@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 
 from focus_core import tracking
-from focus_core.api.rivals import rival_table
 from focus_core.config.settings import Fold
 from focus_core.cubes.schema import CUBE, TILES, check
 from focus_core.cubes.store import open_store
@@ -177,6 +176,8 @@ class LoadedModel:
         MissingInputError
             If there is no such store.
         """
+        from focus_core.api.rivals import rival_table  # loads scikit-learn, which `load` need not wait for
+
         return rival_table(
             self._focus, training_tiles, tiles, reference, fold=fold, most_windows=most_windows, seed=seed
         )
