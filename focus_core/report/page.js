@@ -14,14 +14,6 @@
     Plotly.newPlot(data.id.replace("spec-", "figure-"), spec.data, spec.layout, config);
   }
 
-  // A figure is as wide as the window; on paper it must be as wide as the page (A4 without margins, at 96 dpi).
-  const PAPER_PX = 660;
-  const resize = (layout) => {
-    for (const figure of document.querySelectorAll(".plot.js-plotly-plot")) Plotly.relayout(figure, layout);
-  };
-  window.addEventListener("beforeprint", () => resize({ width: PAPER_PX, autosize: false }));
-  window.addEventListener("afterprint", () => resize({ width: null, autosize: true }));
-
   const map = document.getElementById("figure-map");
   const outlines = read("outlines");
   const body = document.querySelector("#plot-table tbody");

@@ -292,13 +292,6 @@ def test_a_browser_shows_the_figures_and_sorts_filters_and_outlines_without_an_e
     assert rows[1].get_attribute("aria-selected") == "true"
     assert browser.execute_script("return document.getElementById('figure-map').data.at(-1).x.length") >= 5
 
-    widths = "return [...document.querySelectorAll('.plot > .plot-container')].map((one) => one.scrollWidth)"
-    wide = browser.execute_script(widths)
-    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
-    wait(browser, lambda: len(wide) == 5 and max(browser.execute_script(widths)) <= 660 < min(wide))
-    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
-    wait(browser, lambda: browser.execute_script(widths) == wide)
-
     assert browser.get_log("browser") == []
 
 
