@@ -6,9 +6,6 @@ the system's cache. What they have in common is the store, the plots and the num
 
 from __future__ import annotations
 
-import multiprocessing
-import resource
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +20,7 @@ import shapely.affinity
 import xarray as xr
 from rasterio import Affine
 
+from focus_core.bench.process import alone, peak_mb
 from focus_core.bench.zonal import METHODS, Spent
 from focus_core.config import Settings
 from focus_core.cubes.publish import Metrics, publish
@@ -88,7 +86,7 @@ def run(
     frame = field(plots, side_px)
     values: dict[str, list[float]] = {"megabytes": [written["megabytes"]]}
     for _ in range(repeats):
-        found = {name: _alone(name, str(uri), frame, threads) for name in METHODS}
+        found = {name: alone(_measure, name, str(uri), frame, threads) for name in METHODS}
         floor = found["read"].spent
         for name, outcome in found.items():
             row = {
@@ -155,24 +153,10 @@ def _pixels(block_info: Any = None) -> npt.NDArray[np.float32]:
     return np.asarray(smooth + noise * 1e-4, dtype=np.float32)
 
 
-def _alone(method: str, uri: str, plots: gpd.GeoDataFrame, threads: int) -> Outcome:
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(_measure, method, uri, plots, threads).result()
-
-
 def _measure(method: str, uri: str, plots: gpd.GeoDataFrame, threads: int) -> Outcome:
     with dask.config.set(scheduler="threads", num_workers=threads):
         spent, values = METHODS[method](uri, plots)
-    return Outcome(spent, _peak_mb(), values)
-
-
-def _peak_mb() -> float:
-    """Peak of this program; ``getrusage`` counts what the parent held when it forked, so it is second choice."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="ascii").splitlines() if ":" in line)
-        return int(lines["VmHWM"].split()[0]) * 1024 / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return Outcome(spent, peak_mb(), values)
 
 
 def _errors(outcome: Outcome, exact: Outcome) -> dict[str, float]:

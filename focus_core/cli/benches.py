@@ -15,6 +15,10 @@ from focus_core.cli.whole_run import Campaigns, Out
 from focus_core.errors import SettingsError
 
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the repetitions, with commas.")]
+Scratch = Annotated[
+    str | None,
+    typer.Option("--scratch", metavar="DIR", help="Where flights are made and removed again; else the system's."),
+]
 Plot = Annotated[str | None, typer.Option("--plot", metavar="PATH.png", help="Draw the figures as bars.")]
 
 
@@ -113,6 +117,41 @@ def aggregate(
     started = time.perf_counter()
     values = bench.run(folder=out, plots=plots, bands=bands, side_px=side_px, threads=threads, repeats=repeats)
     _show("aggregate", started, values, json_path)
+
+
+@benches.command()
+def ingest(
+    scratch: Scratch = None,
+    gigabytes: Annotated[
+        float, typer.Option("--gigabytes", min=0.001, help="Raw counts of the smaller of two flights, GB.")
+    ] = 3.0,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Ingests of each flight.")] = 1,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Time and memory from raw counts to a published cube."""
+    from focus_core.bench import ingest as bench
+
+    started = time.perf_counter()
+    values = bench.run(scratch=scratch, gigabytes=gigabytes, repeats=repeats)
+    _show("ingest", started, values, json_path)
+
+
+@benches.command()
+def tiles(
+    scratch: Scratch = None,
+    side_px: Annotated[int, typer.Option("--side", min=64, help="Rows and columns of the smallest flight.")] = 512,
+    bands: Annotated[int, typer.Option("--bands", min=2, help="Bands of the flights.")] = 200,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Readings of each flight.")] = 3,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Rate of tiles into batches over that of a raw memory map."""
+    from focus_core.bench import tiles as bench
+
+    started = time.perf_counter()
+    values = bench.run(scratch=scratch, side_px=side_px, bands=bands, repeats=repeats)
+    _show("tiles", started, values, json_path)
 
 
 @benches.command()

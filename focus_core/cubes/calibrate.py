@@ -55,17 +55,23 @@ class Calibration:
     def _block(
         self, raw: npt.NDArray[Any], gain: npt.NDArray[np.float32], offset: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
-        raw = raw if (np.diff(self.order) == 1).all() else raw[self.order]
-        values = raw.astype(np.float32)
-        values *= gain
-        values += offset
-        if self.fill is not None:
-            values[raw == raw.dtype.type(self.fill) if np.isfinite(self.fill) else np.isnan(raw)] = np.nan
+        values = np.empty(raw.shape, dtype=np.float32)
+        # Band by band, and looking for what is missing only where there is some: each step then finds its numbers in
+        # the processor's cache, and mostly they are read, not written.
+        for band, place in enumerate(self.order):
+            stored, out = raw[place], values[band]
+            out[:] = stored
+            out *= gain[band]
+            out += offset[band]
+            if self.fill is not None:
+                missing = stored == raw.dtype.type(self.fill) if np.isfinite(self.fill) else np.isnan(stored)
+                out[missing] = np.nan
+            if self.saturated is not None and stored.max() >= self.saturated:
+                out[stored >= raw.dtype.type(self.saturated)] = np.nan
+            if not -self.largest <= out.min() <= out.max() <= self.largest:
+                out[~(np.abs(out) <= self.largest)] = np.nan
         if self.background is not None:
             values[:, (raw == self.background).all(axis=0)] = np.nan
-        if self.saturated is not None:
-            values[raw >= raw.dtype.type(self.saturated)] = np.nan
-        values[~(np.abs(values) <= self.largest)] = np.nan
         return values
 
 

@@ -1,13 +1,21 @@
 """A target appears whole or not at all, and a finished step is not run again.
 
 A writer fills a hidden folder beside the target; the folder is given a record of its inputs and a digest of its
-content, and only then takes the target's name. A target on S3 is published on this machine first, then copied as it is.
-Knows nothing of what the content means.
+content, and only then, with all of it on the disk, takes the target's name. What a killed writer left is removed,
+unless the same is asked for again and it has finished parts. A target on S3 is published on this machine first, then
+copied as it is. Knows nothing of what the content means.
+
+Why not icechunk, which writes and reads as fast and keeps what is committed through a kill as well (measured with
+1.1.21): a killed session's chunks belong to no commit, so its work would be done again; its commits on a local file
+system are safe only behind a lock like ours; forks that wrote one chunk are merged without a word; only icechunk opens
+the result; and models, pages and tables, which are no Zarr, would need this module all the same.
 """
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
@@ -16,10 +24,12 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TextIO, TypeGuard
 
 from focus_core import __version__
 from focus_core.config import Settings
+from focus_core.cubes.parts import LEDGER, digests, settled
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import BusyError, MissingInputError, TargetError
 
@@ -68,7 +78,8 @@ def publish(
     settings
         Recorded with the result; another setting makes another result.
     write
-        Fills the folder it is given and returns the step's metrics.
+        Fills the folder it is given and returns the step's metrics. The folder is empty, or, where the writer keeps
+        `Parts`, as a killed run with the same inputs and settings left it.
 
     Returns
     -------
@@ -105,17 +116,19 @@ def publish(
             return Metrics(found["metrics"])
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
-        _clean(target)
-        staging = target.with_name(f".{target.name}.partial-{uuid.uuid4().hex}")
+        staging = target.with_name(f".{target.name}.partial-{_name_of(wanted)}")
+        _clean(target, resumed=staging)
         try:
-            staging.mkdir()
+            staging.mkdir(exist_ok=True)
             metrics = write(staging)
-            _write_record(staging, {**wanted, "metrics": metrics, "digest": _tree_digest(staging)})
+            known = digests(staging)
+            (staging / LEDGER).unlink(missing_ok=True)
+            _write_record(staging, {**wanted, "metrics": metrics, "digest": _tree_digest(staging, known)})
             _replace(staging, target)
         except OSError as error:
             if isinstance(error, TargetError | MissingInputError):
                 raise
-            raise TargetError(f"'{target}' cannot be written: {error}") from error
+            raise _unwritable(target, error) from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return metrics
@@ -177,7 +190,7 @@ def _locked(target: Path, lock: Path) -> TextIO:
             target.parent.mkdir(parents=True, exist_ok=True)
             handle = lock.open("w")
         except OSError as error:
-            raise TargetError(f"'{target}' cannot be written: {error}") from error
+            raise _unwritable(target, error) from error
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -188,6 +201,14 @@ def _locked(target: Path, lock: Path) -> TextIO:
         handle.close()
 
 
+def _unwritable(target: Path, error: OSError) -> TargetError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        remedy = "free space there, or choose another target, and run the step again"
+    else:
+        remedy = "choose a target in a folder that can be written to"
+    return TargetError(f"'{target}' cannot be written: {error}; {remedy}")
+
+
 def _is_at(handle: TextIO, path: Path) -> bool:
     try:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
@@ -195,10 +216,16 @@ def _is_at(handle: TextIO, path: Path) -> bool:
         return False
 
 
-def _clean(target: Path) -> None:
-    """Remove what killed runs left; the lock is held, so nobody is writing there."""
-    for leftover in target.parent.glob(f".{target.name}.partial-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+def _name_of(wanted: Mapping[str, Any]) -> str:
+    """Return a name that the same inputs and settings have again."""
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _clean(target: Path, *, resumed: Path) -> None:
+    """Remove what killed runs left, but for finished parts; the lock is held, so nobody is writing there."""
+    for leftover in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
+        if leftover != resumed or not (leftover / LEDGER).is_file():
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _replace(staging: Path, target: Path) -> None:
@@ -209,6 +236,15 @@ def _replace(staging: Path, target: Path) -> None:
         shutil.rmtree(old)
     else:
         staging.rename(target)
+    _to_disk(target.parent)
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _record_file(folder: Path) -> Path:
@@ -241,26 +277,25 @@ def _parsed(marker: bytes | None) -> dict[str, Any] | None:
 def _write_record(folder: Path, content: dict[str, Any]) -> None:
     path = _record_file(folder)
     if path.name == _SIDECAR:
-        path.write_text(json.dumps(content, indent=2, sort_keys=True), encoding="utf-8")
-        return
-    group = json.loads(path.read_text(encoding="utf-8"))
-    group["attributes"][_RECORD] = content
-    path.write_text(json.dumps(group, indent=2), encoding="utf-8")
+        text = json.dumps(content, indent=2, sort_keys=True)
+    else:
+        group = json.loads(path.read_text(encoding="utf-8"))
+        group["attributes"][_RECORD] = content
+        text = json.dumps(group, indent=2)
+    path.write_text(text, encoding="utf-8")
+    _to_disk(path)
 
 
-def _tree_digest(folder: Path) -> str:
-    """Digest of every file's name and content, the record itself left out."""
+def _tree_digest(folder: Path, known: Mapping[Path, str] = MappingProxyType({})) -> str:
+    """Digest of every file's name and content, the record itself left out; afterwards all are on the disk."""
     own = _record_file(folder)
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and not (path == own and own.name == _SIDECAR))
+    found = {**known, **settled(path for path in files if path not in known)}
+    if own in found:
+        group = json.loads(own.read_text(encoding="utf-8"))
+        group["attributes"].pop(_RECORD, None)
+        found[own] = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()
     total = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or (path == own and own.name == _SIDECAR):
-            continue
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0")
-        if path == own:
-            group = json.loads(path.read_text(encoding="utf-8"))
-            group["attributes"].pop(_RECORD, None)
-            total.update(hashlib.sha256(json.dumps(group, sort_keys=True).encode()).digest())
-        else:
-            with path.open("rb") as file:
-                total.update(hashlib.file_digest(file, "sha256").digest())
+    for path in files:
+        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + bytes.fromhex(found[path]))
     return total.hexdigest()

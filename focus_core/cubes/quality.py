@@ -101,16 +101,17 @@ def signal_to_noise(sample: npt.NDArray[np.float32], *, usable: npt.NDArray[np.b
         return snr
     for position, band in enumerate(chosen):
         beside = [chosen[other] for other in (position - 1, position + 1) if 0 <= other < len(chosen)]
-        columns = [sample[:, band, 1:], *(sample[:, other, 1:] for other in beside), sample[:, band, :-1]]
-        table = np.stack([column.ravel() for column in columns], axis=1).astype(np.float64)
-        table = table[np.isfinite(table).all(axis=1)]
-        if len(table) < _LEAST_PIXELS:
+        layers = [sample[:, band, 1:], *(sample[:, other, 1:] for other in beside), sample[:, band, :-1]]
+        table = np.stack([layer.ravel() for layer in layers]).astype(np.float64)
+        table = table[:, np.isfinite(table).all(axis=0)]
+        if table.shape[1] < _LEAST_PIXELS:
             continue
-        mean = table.mean(axis=0)
-        centred = table - mean
-        weights = np.linalg.lstsq(centred[:, 1:], centred[:, 0], rcond=None)[0]
-        residual = centred[:, 0] - centred[:, 1:] @ weights
-        noise = float(np.sqrt((residual**2).sum() / (len(table) - centred.shape[1])))
+        mean = table.mean(axis=1)
+        table -= mean[:, None]
+        products = table @ table.T
+        weights = np.linalg.lstsq(products[1:, 1:], products[1:, 0], rcond=None)[0]
+        residual = table[0] - weights @ table[1:]
+        noise = float(np.sqrt((residual**2).sum() / (table.shape[1] - len(table))))
         snr[band] = mean[0] / noise if noise > 0.0 else (np.inf if mean[0] > 0.0 else 0.0)
     return snr
 

@@ -40,6 +40,8 @@ class Schema:
     attrs: tuple[str, ...] = ()
     increasing: tuple[str, ...] = field(default=())
     """Coordinates that must be strictly increasing."""
+    in_blocks: bool = True
+    """Whether its variables are opened as Dask arrays; else each read goes straight to the store, which costs less."""
 
 
 _BAND = {
@@ -88,6 +90,7 @@ TILES = Schema(
     coords={**_BAND, **_TILE},
     attrs=("quantity", "campaign", "classes", "transform"),
     increasing=("wavelength",),
+    in_blocks=False,
 )
 REFERENCE = Schema(
     name="reference.zarr",

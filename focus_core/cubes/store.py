@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 from rasterio import Affine
 from rasterio.crs import CRS
@@ -26,7 +28,7 @@ def zarr_store(uri: str | Path) -> Path | ObjectStore[Any]:
 
 
 def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
-    """Open a store lazily (dask, the store's own chunks) and check it.
+    """Open a store lazily and check it.
 
     Raises
     ------
@@ -39,7 +41,7 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     if not (RemoteFolder(uri).marker() if is_remote(uri) else (local_path(uri) / "zarr.json").is_file()):
         raise MissingInputError(f"'{where}': no {schema.name} there; run the step that writes it")
     try:
-        dataset = xr.open_zarr(zarr_store(uri), chunks={}, consolidated=False)
+        dataset = xr.open_zarr(zarr_store(uri), chunks={} if schema.in_blocks else None, consolidated=False)
     except (ValueError, KeyError) as error:
         raise StoreError(f"'{where}' cannot be opened as Zarr: {error}") from error
     return check(dataset, schema, where=where)
@@ -84,7 +86,14 @@ def write_store(
         pending.compute()
 
 
-def quantised(scale: float = SCALE) -> dict[str, Any]:
+SMALL = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2)
+"""For what is written and read once: the smallest stored size of those measured."""
+QUICK = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2)
+"""For what is read in every epoch: unpacks 2.6 times as fast as `SMALL` and packs 4 times as fast. Windows of four real
+sensors take 3 to 5 % more with it, of AVIRIS over Salinas 28 %; whole chunks of a cube up to 50 %."""
+
+
+def quantised(scale: float = SCALE, codec: BloscCodec = SMALL) -> dict[str, Any]:
     """Return the encoding of reflectance or radiance: int16 steps of ``scale``, `FILL` where missing.
 
     Values outside ±32767 steps do not fit (±3.2767 at the default); callers mask them first.
@@ -93,5 +102,25 @@ def quantised(scale: float = SCALE) -> dict[str, Any]:
         "dtype": "int16",
         "scale_factor": scale,
         "_FillValue": FILL,
-        "compressors": (BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2),),
+        "compressors": (codec,),
     }
+
+
+def quantise(values: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.int16]:
+    """Return numbers as `quantised` stores them, `FILL` where they are NaN.
+
+    Parameters
+    ----------
+    values
+        ``(band, y, x)``, within what int16 holds.
+    scale
+        One step.
+    """
+    stored = np.empty(values.shape, dtype=np.int16)
+    # Band by band, so that each step finds its numbers in the processor's cache.
+    for band, out in zip(values, stored, strict=True):
+        steps = np.rint(band / np.float32(scale))
+        if np.isnan(steps.max()):
+            steps[np.isnan(steps)] = FILL
+        out[:] = steps
+    return stored

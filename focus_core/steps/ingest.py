@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,8 @@ from rich.progress import Progress
 
 from focus_core.config import CampaignFile, IngestSettings
 from focus_core.cubes.flight import Flight, open_flight
+from focus_core.cubes.parts import Parts
+from focus_core.cubes.pixels import write_pixels
 from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.readers import open_layer
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
@@ -72,7 +76,7 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     metrics = publish(
         cube_uri,
         step="ingest",
-        inputs={"campaign": campaign_digest, **{str(path): _content(path) for path in flight.files}},
+        inputs={"campaign": campaign_digest, **_contents(flight.files)},
         settings=settings,
         write=lambda folder: _write_cube(folder, file, flight, settings),
     )
@@ -91,6 +95,11 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     return {**metrics, **found}
 
 
+def _contents(paths: Sequence[Path]) -> dict[str, str]:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(map(str, paths), pool.map(_content, paths), strict=True))
+
+
 def _content(path: Path) -> str:
     """Return the digest of a raw file, or of all files of a raw store."""
     if path.is_file():
@@ -106,25 +115,9 @@ def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: Inge
     scale = _quantum(file, flight)
     bands, rows, cols = flight.data.shape
     good = flight.quality.good
-    dataset = xr.Dataset(
-        {
-            "reflectance": (
-                ("band", "y", "x"),
-                flight.data,
-                {"long_name": file.campaign.quantity, "grid_mapping": "spatial_ref"},
-            ),
-            "valid": (("y", "x"), da.isfinite(flight.data[good]).all(axis=0), {"grid_mapping": "spatial_ref"}),
-        },
-        coords={**_band_coords(flight), **_grid_coords(flight)},
-        attrs=_attrs(file, flight),
-    )
-    side = (min(settings.chunk_px, rows), min(settings.chunk_px, cols))
-    encoding = {
-        "reflectance": {**quantised(scale), "chunks": (min(settings.chunk_bands, bands), *side)},
-        "valid": {"chunks": side},
-    }
+    parts = Parts(folder, lambda: _lay_out(folder, file, flight, settings, scale))
     with _progress(f"ingest {file.campaign.campaign}"):
-        write_store(dataset, folder, CUBE, encoding=encoding)
+        write_pixels(folder, flight, scale, parts)
     valid = np.asarray(zarr.open_group(folder, mode="r")["valid"])
     _LOGGER.info("%s: %d of %d bands good", file.campaign.campaign, good.sum(), bands)
     return {
@@ -138,6 +131,26 @@ def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: Inge
         "quantum": scale,
         **({} if flight.leaked is None else {"group_leakage_max": float(flight.leaked.max())}),
     }
+
+
+def _lay_out(folder: Path, file: CampaignFile, flight: Flight, settings: IngestSettings, scale: float) -> None:
+    """Write the whole store but for its pixels."""
+    bands, rows, cols = flight.data.shape
+    pixels = {"grid_mapping": "spatial_ref"}
+    dataset = xr.Dataset(
+        {
+            "reflectance": (("band", "y", "x"), flight.data, {"long_name": file.campaign.quantity, **pixels}),
+            "valid": (("y", "x"), da.zeros((rows, cols), dtype=np.bool_, chunks=flight.data.chunks[1:]), pixels),
+        },
+        coords={**_band_coords(flight), **_grid_coords(flight)},
+        attrs=_attrs(file, flight),
+    )
+    side = (min(settings.chunk_px, rows), min(settings.chunk_px, cols))
+    encoding = {
+        "reflectance": {**quantised(scale), "chunks": (min(settings.chunk_bands, bands), *side)},
+        "valid": {"chunks": side},
+    }
+    write_store(dataset, folder, CUBE, encoding=encoding, compute=False)
 
 
 def _quantum(file: CampaignFile, flight: Flight) -> float:

@@ -18,10 +18,11 @@ from rich.progress import track
 from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.crs import campaign_crs
+from focus_core.cubes.parts import Parts
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import CUBE, TILES
-from focus_core.cubes.store import open_store, pixel_grid, quantised, write_store, zarr_store
+from focus_core.cubes.store import QUICK, open_store, pixel_grid, quantised, write_store, zarr_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
 from focus_core.cubes.trim import trimmed
 from focus_core.errors import StoreError
@@ -92,36 +93,36 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
         block_px=array.chunks[1],  # type: ignore[union-attr]
     )
     scale = float(cube["reflectance"].encoding["scale_factor"])
-    dataset = _layout(file, cube, tiling, settings, grid)
-    size, bands = file.campaign.window.size_px, cube.sizes["band"]
     shard = min(settings.tiles_per_shard, len(tiling.tiles))
-    encoding = {
-        "reflectance": {
-            **quantised(scale),
-            "chunks": (1, bands, size, size),
-            "shards": (shard, bands, size, size),
-        }
-    }
-    write_store(dataset, folder, TILES, encoding=encoding, compute=False)
+    dataset = _layout(file, cube, tiling, settings, grid)
+    parts = Parts(folder, lambda: _lay_out(folder, dataset, scale, shard))
+    reader, statistics = BlockReader(array), BandStatistics(cube.sizes["band"])
+    shards = _in_shards(read_tiles(tiling, reader, valid, statistics), shard)
+    _fill(folder, f"tile {file.campaign.campaign}", shards, -(-len(tiling.tiles) // shard), parts)
     group = zarr.open_group(folder, mode="r+")
-    reader, statistics = BlockReader(array), BandStatistics(bands)
-    parts = _in_shards(read_tiles(tiling, reader, valid, statistics), shard)
-    console = Console(stderr=True)
-    start = 0
-    for part in track(
-        parts,
-        f"tile {file.campaign.campaign}",
-        total=-(-len(tiling.tiles) // shard),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ):
-        group["reflectance"][start : start + len(part)] = part  # type: ignore[index]
-        start += len(part)
-    mean, std = statistics.mean_and_std(scale)
-    group["band_mean"][:], group["band_std"][:] = mean, std  # type: ignore[index]
+    group["band_mean"][:], group["band_std"][:] = statistics.mean_and_std(scale)  # type: ignore[index]
     _LOGGER.info("%s: %d tiles of %d plots", file.campaign.campaign, len(tiling.tiles), len(tiling.plots))
     return {**dataset.attrs["summary"], "chunks_decoded": float(reader.decoded)}
+
+
+def _lay_out(folder: Path, dataset: xr.Dataset, scale: float, shard: int) -> None:
+    _, *tile_shape = dataset["reflectance"].shape
+    layout = {"chunks": (1, *tile_shape), "shards": (shard, *tile_shape)}
+    encoding = {"reflectance": {**quantised(scale, QUICK), **layout}}
+    write_store(dataset, folder, TILES, encoding=encoding, compute=False)
+
+
+def _fill(folder: Path, name: str, shards: Iterator[npt.NDArray[np.int16]], count: int, parts: Parts) -> None:
+    """Write the shards that are not written; the others are cut again all the same, for the statistics."""
+    pixels: Any = zarr.open_group(folder, mode="r+")["reflectance"]
+    console = Console(stderr=True)
+    watched = track(shards, name, total=count, console=console, disable=not console.is_terminal, transient=True)
+    start = 0
+    for number, tiles in enumerate(watched):
+        if str(number) not in parts:
+            pixels[start : start + len(tiles)] = tiles
+            parts.finish(str(number), folder.glob(f"reflectance/c/{number}/*/*/*"))
+        start += len(tiles)
 
 
 def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, cube_uri: str) -> None:

@@ -22,6 +22,7 @@ from focus_core.errors import CubeError, MissingInputError
 _DTYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: "i8", 15: "u8"}
 # Dims of the file in its own order, and how to turn them into (band, y, x).
 _TO_BAND_Y_X = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (2, 0, 1)}
+_MAPPED_BYTES = 16 * 2**20
 _DATA_SUFFIXES = ("", ".raw", ".img", ".dat", ".bsq", ".bil", ".bip", ".bin", ".sli")
 _NAMED_WAVELENGTH = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?|microns?)\b|\((\d+(?:\.\d+)?)\)\s*$", re.IGNORECASE
@@ -128,7 +129,8 @@ def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:
 class _Mapped:
     """Array-like view ``(band, y, x)`` of the data file; mapped at each read.
 
-    Not an array itself, because Dask copies arrays that it is given, memory maps included.
+    Not an array itself, because Dask copies arrays that it is given, memory maps included. A read maps and unmaps part
+    after part, because mapped pages count as this process's memory, those of the columns beside it too.
     """
 
     ndim = 3
@@ -141,9 +143,25 @@ class _Mapped:
         self.shape = (bands, rows, cols)
         self.stored = {"bsq": (bands, rows, cols), "bil": (rows, bands, cols), "bip": extent}[interleave]
 
-    def __getitem__(self, key: tuple[slice, slice, slice]) -> npt.NDArray[Any]:
-        mapped = np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.stored)
-        return np.asarray(mapped.transpose(_TO_BAND_Y_X[self.interleave])[key])
+    def __getitem__(self, key: tuple[Any, Any, Any]) -> npt.NDArray[Any]:
+        axes = _TO_BAND_Y_X[self.interleave]
+        outer = axes.index(0)  # what changes slowest in the file: lines or bands
+        chosen = np.arange(self.shape[outer])[key[outer]]
+        step = max(_MAPPED_BYTES // (self.stored[1] * self.stored[2] * self.dtype.itemsize), 1)
+        if np.ndim(chosen) == 0 or len(chosen) <= step:
+            return np.array(self._map().transpose(axes)[key])
+        shape = [len(np.arange(size)[part]) for size, part in zip(self.shape, key, strict=True)]
+        values = np.empty(shape, self.dtype)
+        for start in range(0, len(chosen), step):
+            part = chosen[start : start + step]
+            source, target = list(key), [slice(None)] * 3
+            source[outer] = slice(part[0], part[-1] + 1) if (np.diff(part) == 1).all() else part
+            target[outer] = slice(start, start + step)
+            values[tuple(target)] = self._map().transpose(axes)[tuple(source)]
+        return values
+
+    def _map(self) -> npt.NDArray[Any]:
+        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.stored)
 
 
 def _wavelengths(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | None, str, str | None]:
