@@ -10,6 +10,7 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,7 @@ def run(
             count = open_store(uri, TILES).sizes["tile"]
             if area == _AREAS[-1]:
                 values |= _rates(uri, folder / "map", repeats)
-            reading = [seconds_of(lambda uri=uri: _read(uri)) for _ in range(repeats + 1)][1:]  # the first one warms up
+            reading = [seconds_of(partial(_read, uri)) for _ in range(repeats + 1)][1:]  # the first one warms up
             values[f"area_{area}.tiles"] = [float(count)]
             values[f"area_{area}.read_ms"] = [1e3 * seconds / count for seconds in reading]
             values[f"area_{area}.cut_ms"] = [1e3 * cutting / count]

@@ -31,7 +31,7 @@ class Parts:
         Writes everything but the parts; not called where a killed writer got further than that.
     """
 
-    def __init__(self, folder: Path, lay_out: Callable[[], None]) -> None:
+    def __init__(self, folder: Path, lay_out: Callable[[], object]) -> None:
         self._folder, self._lock = folder, threading.Lock()
         self._finished: dict[str, dict[str, str]] = {}
         ledger = folder / LEDGER
