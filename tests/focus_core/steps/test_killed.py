@@ -75,7 +75,7 @@ def killed_after(process: Any, seconds: float, reader: Callable[[], None]) -> bo
     while time.monotonic() < until:
         reader()
         time.sleep(0.005)
-    os.kill(process.pid, signal.SIGKILL)
+    process.kill()
     process.join()
     return bool(process.exitcode == -signal.SIGKILL)
 
@@ -123,7 +123,7 @@ def test_a_killed_step_keeps_the_parts_it_has_finished(name: str, flight: Path, 
             time.sleep(0.001)
         while process.is_alive() and ledgers[0].stat().st_size < 1000:
             time.sleep(0.001)
-        os.kill(process.pid, signal.SIGKILL)
+        process.kill()
         process.join()
         if not (tmp_path / name).exists():
             break
