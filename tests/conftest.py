@@ -167,9 +167,40 @@ def real_data(monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+class Postgres:
+    """A PostgreSQL on a free port, which can be stopped and started again."""
+
+    def __init__(self, folder: Path, owner: dict[str, int]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self._folder, self._owner = folder, owner
+        self.url = f"postgresql+psycopg://focus@127.0.0.1:{self._port}"
+        """Without a database."""
+        initialise = ["initdb", "-D", folder / "data", "-U", "focus", "-A", "trust"]
+        subprocess.run(initialise, check=True, capture_output=True, **owner)
+
+    def start(self) -> None:
+        """Return when it takes connections."""
+        folder, port = self._folder, str(self._port)
+        command = ["postgres", "-D", folder / "data", "-p", port, "-k", folder, "-c", "listen_addresses=127.0.0.1"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self._process = subprocess.Popen(command, **quiet, **self._owner)
+        ready = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", port]
+        for _ in range(100):
+            if subprocess.run(ready, check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Break every connection and end."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(30)
+
+
 @pytest.fixture(scope="session")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL of this session's own on a free port; its URL without a database."""
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A PostgreSQL of this session's own."""
     if shutil.which("initdb") is None or shutil.which("postgres") is None:
         pytest.skip("no PostgreSQL on the path: apt-get install postgresql")
     owner = {}
@@ -182,33 +213,22 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         owner = {"user": account.pw_uid, "group": account.pw_gid}
         folder = Path(tempfile.mkdtemp(prefix="focus-postgres-"))  # pytest's own folders are closed to others
         os.chown(folder, account.pw_uid, account.pw_gid)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data = folder / "data"
-    subprocess.run(["initdb", "-D", data, "-U", "focus", "-A", "trust"], check=True, capture_output=True, **owner)
-    command = ["postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **owner)
-    ready = ["pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
-    for _ in range(100):
-        if subprocess.run(ready, check=False).returncode == 0:
-            break
-        time.sleep(0.1)
-    yield f"postgresql+psycopg://focus@127.0.0.1:{port}"
-    process.send_signal(signal.SIGINT)
-    process.wait(30)
+    server = Postgres(folder, owner)
+    server.start()
+    yield server
+    server.stop()
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
-def postgres(postgres_server: str) -> Iterator[str]:
+def postgres(postgres_server: Postgres) -> Iterator[str]:
     """URL of an empty PostgreSQL database."""
     import psycopg
 
     name = f"focus_{uuid.uuid4().hex}"
-    admin = f"{postgres_server.replace('+psycopg', '')}/postgres"
+    admin = f"{postgres_server.url.replace('+psycopg', '')}/postgres"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"')
-    yield f"{postgres_server}/{name}"
+    yield f"{postgres_server.url}/{name}"
     with psycopg.connect(admin, autocommit=True) as connection:
         connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -8,9 +8,11 @@ from __future__ import annotations
 import fcntl
 import getpass
 import hashlib
+import logging
 import os
 import re
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,9 @@ _URI = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 _LOCK_SECONDS = 300.0
 _POLL_SECONDS = 0.02
+_TELL_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 def configure(uri: str | None = None) -> str:
@@ -97,18 +102,52 @@ def user() -> str:
 
 @contextmanager
 def reported(action: str) -> Iterator[None]:
-    """Turn what MLflow raises into an error that says what was being done, and where."""
-    configure()
+    """Turn what MLflow raises into an error that says what was being done, and where.
+
+    A server that is away, or whose database is, is asked again by MLflow's client: ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``
+    times, which with its default are four minutes. That it is being waited for goes to the log.
+    """
+    place = re.sub(r"//[^/@]*@", "//", configure())
     from mlflow.exceptions import MlflowException
 
     try:
-        yield
+        with _told(action, place):
+            yield
     except MlflowException as error:
-        place = re.sub(r"//[^/@]*@", "//", os.environ.get(_URI, ""))
         raise RegistryError(
             f"MLflow at {place} could not {action}: {error.message}; check that it runs, that "
             f"{_URI} names it and that you may do this"
         ) from error
+
+
+@contextmanager
+def _told(action: str, place: str) -> Iterator[None]:
+    """Say every few seconds that a server is still being waited for."""
+    if not place.startswith("http"):
+        yield
+        return
+    from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
+
+    over, started = threading.Event(), time.monotonic()
+
+    def tell() -> None:
+        while not over.wait(_TELL_SECONDS):
+            logger.warning(
+                "MLflow at %s: trying to %s for %.0f s; while it does not answer it is asked again, %d times at most "
+                "(MLFLOW_HTTP_REQUEST_MAX_RETRIES)",
+                place,
+                action,
+                time.monotonic() - started,
+                MLFLOW_HTTP_REQUEST_MAX_RETRIES.get(),
+            )
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 @contextmanager

@@ -1,19 +1,10 @@
 """The same registry behind a real MLflow server, which answers in other types and checks where models come from."""
 
-import http.client
-import os
-import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
+from contextlib import suppress
+from itertools import groupby
 
 import pytest
 import requests
@@ -22,47 +13,9 @@ from mlflow.exceptions import MlflowException
 from focus_core import tracking
 from focus_core.errors import RegistryError
 from focus_core.tracking.server import client
+from tests.focus_core.tracking.real_server import Line, mlflow_server
 
 pytestmark = pytest.mark.services
-
-
-def answers(url):
-    try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
-
-
-def free_port():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-@contextmanager
-def mlflow_server(folder, database, *options, **variables):
-    """A real MLflow server in front of a database; yields its address."""
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", database, "--serve-artifacts", *options]
-    command += ["--artifacts-destination", str(folder / "served")]
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with (folder / "server.log").open("a") as log:
-        process = subprocess.Popen(
-            command, stdout=log, stderr=log, env={**environment, **variables}, start_new_session=True
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 240
-        while not answers(f"{url}/health"):
-            assert process.poll() is None, (folder / "server.log").read_text()
-            assert time.monotonic() < deadline, "the server did not come up"
-            time.sleep(0.5)
-        yield url
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
 
 
 @pytest.fixture
@@ -70,57 +23,6 @@ def server(migrated_database, registry, monkeypatch):
     with mlflow_server(registry.parent, f"sqlite:///{registry}") as url:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", url)
         yield url
-
-
-class Line:
-    """What lies between a client and MLflow: hands requests on, and can be cut."""
-
-    def __init__(self, server):
-        self.requests, self.lose_answer_of, self.cut, self.cut_after = 0, None, False, None
-        target, owner = urlsplit(server), self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def hand_on(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                if owner.cut:
-                    self.close_connection = True
-                    return
-                owner.requests += 1
-                number = owner.requests
-                behind = http.client.HTTPConnection(target.hostname, target.port, timeout=60)
-                kept = {key: value for key, value in self.headers.items() if key.lower() not in ("host", "connection")}
-                behind.request(self.command, self.path, body=body or None, headers=kept)
-                answer = behind.getresponse()
-                content = answer.read()
-                behind.close()
-                if owner.cut_after and self.path.endswith(owner.cut_after):
-                    owner.cut = True
-                if number == owner.lose_answer_of:  # the server has done it, nobody hears of it
-                    self.close_connection = True
-                    return
-                self.send_response(answer.status)
-                for key, value in answer.getheaders():
-                    if key.lower() not in ("transfer-encoding", "content-length", "connection", "date", "server"):
-                        self.send_header(key, value)
-                self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-
-            do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = hand_on
-
-            def log_message(self, *_):
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.address = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self):
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @pytest.fixture
@@ -233,9 +135,25 @@ def test_a_hundred_promotions_and_rollbacks_at_once_on_postgresql_replay_to_the_
             else:
                 tracking.promote("focus", numbers[index % 3], **gate)
 
-        with ThreadPoolExecutor(10) as pool:
+        seen, over = [], threading.Event()
+
+        def look():
+            while not over.is_set():
+                aliases = client().get_registered_model("focus").aliases
+                seen.append(int(aliases["champion"]))
+
+        with ThreadPoolExecutor(11) as pool:
+            looking = pool.submit(look)
             list(pool.map(act, range(100)))
+            over.set()
+            looking.result()  # at no moment was there no champion
         trail = tracking.audit("focus")
+        replayed = [item.to_version for item in trail if item.moved]
+        assert len(seen) > 100
+        rest = iter(replayed)
+        assert all(champion in rest for champion, _ in groupby(seen)), (
+            "champions that the trail does not know, in order"
+        )
         assert [item.sequence for item in trail] == list(range(1, len(trail) + 1))
         assert all(item.state == "done" for item in trail)
         assert [item.from_version for item in trail[1:]] == [item.to_version for item in trail[:-1]]
