@@ -1,10 +1,11 @@
-"""Put one flight beside the others of ``importance.zarr``; the others' numbers are carried over bit by bit.
+"""Where one flight stands beside the others of ``importance.zarr``: which campaigns, plots and indices, in what order.
 
-Knows the store's coordinates; does not know where the numbers come from.
+Knows the store's coordinates; does not know where the numbers come from, nor how they are stored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,17 @@ import xarray as xr
 
 from focus_core.errors import StoreError
 
-_ABSENT: dict[str, Any] = {"present": False, "label": -1, "fold": "", "block": "", "geometry": "", "index_bands": ""}
+ABSENT: dict[str, Any] = {"present": False, "label": -1, "fold": "", "block": "", "geometry": "", "index_bands": ""}
+"""What a variable holds where a campaign does not know the plot or index; the others are NaN."""
 _TOLERANCE_NM = 1e-3
 
 
-def merge_campaign(existing: xr.Dataset | None, new: xr.Dataset) -> xr.Dataset:
-    """Return the store with ``new`` in place of any earlier version of the same campaign.
+def season_frame(existing: xr.Dataset | None, new: xr.Dataset) -> xr.Dataset:
+    """Return the coordinates of the store with ``new`` in place of any earlier version of the same campaign.
 
-    Plots are the union over campaigns, in order of their ids; a plot that a campaign does not know is not ``present``
-    and NaN there. Campaigns are in order of date. A band may be bad in one flight only: ``group_of_band`` is then its
-    group, and its values are NaN in that flight.
+    Plots are the union over campaigns, those of a later arrival after the others, so that these keep their places;
+    a plot that no campaign knows any more is left out. Campaigns are in order of date. A band may be bad in one flight
+    only: ``group_of_band`` is then its group.
 
     Parameters
     ----------
@@ -36,45 +38,51 @@ def merge_campaign(existing: xr.Dataset | None, new: xr.Dataset) -> xr.Dataset:
     StoreError
         If bands, classes, reference class, wavelength groups or CRS differ; both are named.
     """
-    if existing is None:
-        return _sorted(new)
-    added = str(new["campaign"].item())
-    others = existing.isel(campaign=existing["campaign"].to_numpy() != added)
+    parts = [new] if existing is None else [*_others(existing, new), new]
+    if len(parts) > 1:
+        _refuse_differences(*parts)
+    first = parts[0]
+    dates = xr.concat(
+        [part["date"].reset_coords(drop=True) for part in parts], "campaign", coords="minimal", compat="override"
+    )
+    order = np.lexsort([dates["campaign"].to_numpy(), dates.to_numpy()])
+    of_band = np.max([part["group_of_band"].to_numpy() for part in parts], axis=0)
+    fixed = [name for name in first.coords if not {"campaign", "plot", "index"} & {*first[name].dims}]
+    plots = [*(part["plot"].to_numpy() for part in parts[:-1]), np.sort(new["plot"].to_numpy())]
+    indices = [part["index"].to_numpy() for part in parts if "index" in part.coords]
+    return xr.Dataset(
+        coords={
+            **{name: first[name].variable for name in fixed},
+            "group_of_band": ("band", of_band, new["group_of_band"].attrs),
+            "campaign": dates["campaign"].variable[order],
+            "date": dates.variable[order],
+            "plot": _union(plots),
+            **({"index": _union(indices)} if indices else {}),
+        }
+    ).compute()
+
+
+def placed(part: xr.Dataset, frame: xr.Dataset) -> xr.Dataset:
+    """Return a campaign's variables on the plots and indices of the store, without the store's coordinates."""
+    axes = {name: frame[name] for name in ("plot", "index") if name in part.dims}
+    fill = {name: ABSENT.get(str(name), np.nan) for name in part.data_vars}
+    return part.reset_coords(drop=True).reindex(axes, fill_value=fill)
+
+
+def _others(existing: xr.Dataset, new: xr.Dataset) -> list[xr.Dataset]:
+    """Return the store without the campaign and the plots that it alone knew; none where nothing is left."""
+    names = existing["campaign"].to_numpy()
+    others = existing.isel(campaign=names != str(new["campaign"].item()))
     if others.sizes["campaign"] == 0:
-        return _sorted(new)
-    _refuse_differences(others, new)
-    known = (others["geometry"] != "").any("campaign").compute()
-    others = others.isel(plot=known.to_numpy())
-    ids = sorted({str(plot) for part in (others, new) for plot in part["plot"].to_numpy()})
-    index = np.array(ids, dtype=np.dtypes.StringDType())
-    of_band = np.maximum(others["group_of_band"].to_numpy(), new["group_of_band"].to_numpy())
-    parts = []
-    same = new.assign_coords({name: others[name] for name in ("wavelength", "spatial_ref")})
-    axes = {"plot": index, **_indices(others, same)}
-    for part in (others.chunk(), same.chunk()):  # numpy texts beside lazy ones cannot be joined
-        fill = {name: _ABSENT.get(str(name), np.nan) for name in part.data_vars}
-        whole = part.assign_coords(group_of_band=("band", of_band)).reindex(axes, fill_value=fill)
-        if "index" in axes and "index_bands" not in whole:  # joining fills numbers with NaN, but not texts
-            blank = np.full((part.sizes["campaign"], len(axes["index"])), "", dtype=np.dtypes.StringDType())
-            whole = whole.assign(index_bands=(("campaign", "index"), blank)).chunk()
-        parts.append(whole)
-    merged = xr.concat(
-        parts, dim="campaign", data_vars="minimal", coords="minimal", compat="override", join="exact",
-        combine_attrs="override",
-    )  # fmt: skip
-    merged["group_of_band"].attrs = dict(new["group_of_band"].attrs)
-    return _sorted(merged)
+        return []
+    if others.sizes["campaign"] < len(names) and not set(existing["plot"].to_numpy()) <= set(new["plot"].to_numpy()):
+        others = others.isel(plot=(others["geometry"] != "").any("campaign").to_numpy())
+    return [others]
 
 
-def _indices(others: xr.Dataset, new: xr.Dataset) -> dict[str, npt.NDArray[Any]]:
-    """Vegetation indices of both, in the order of the store; none where neither has any."""
-    names = [str(name) for part in (others, new) if "index" in part.coords for name in part["index"].to_numpy()]
-    return {"index": np.array(list(dict.fromkeys(names)), dtype=np.dtypes.StringDType())} if names else {}
-
-
-def _sorted(dataset: xr.Dataset) -> xr.Dataset:
-    order = np.lexsort([dataset["campaign"].to_numpy(), dataset["date"].to_numpy()])
-    return dataset.isel(campaign=order, plot=np.argsort(dataset["plot"].to_numpy()))
+def _union(names: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    """Return every name once, in the order in which they first come."""
+    return np.array(list(dict.fromkeys(str(name) for own in names for name in own)), dtype=np.dtypes.StringDType())
 
 
 def _refuse_differences(others: xr.Dataset, new: xr.Dataset) -> None:

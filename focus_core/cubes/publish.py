@@ -29,6 +29,7 @@ from typing import Any, TextIO, TypeGuard
 
 from focus_core import __version__
 from focus_core.config import Settings
+from focus_core.cubes import linked
 from focus_core.cubes.parts import LEDGER, digests, settled
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import BusyError, MissingInputError, TargetError
@@ -157,12 +158,18 @@ def verify(uri: str | Path) -> None:
         If the content is not what was published.
     """
     with RemoteFolder(uri).fetched() if is_remote(uri) else nullcontext(local_path(uri)) as path:
-        expected, found = digest(path), _tree_digest(path)
-    if expected != found:
-        raise TargetError(
-            f"'{uri}' was changed after it was published: digest {found}, recorded {expected}; "
-            "remove it and run the step again"
-        )
+        expected, found = [digest(path)], [_tree_digest(path)]
+        recorded = _read_linked(path)
+        if recorded is not None:
+            files = linked.part_files(path, recorded["dim"])
+            expected += recorded["digests"]
+            found += [linked.part_digest(files.get(position, {})) for position in range(len(recorded["digests"]))]
+    for one, other in zip(expected, found, strict=True):
+        if one != other:
+            raise TargetError(
+                f"'{uri}' was changed after it was published: digest {other}, recorded {one}; "
+                "remove it and run the step again"
+            )
 
 
 def record(uri: str | Path) -> dict[str, Any]:
@@ -286,10 +293,28 @@ def _write_record(folder: Path, content: dict[str, Any]) -> None:
     _to_disk(path)
 
 
-def _tree_digest(folder: Path, known: Mapping[Path, str] = MappingProxyType({})) -> str:
-    """Digest of every file's name and content, the record itself left out; afterwards all are on the disk."""
+def _read_linked(folder: Path) -> dict[str, Any] | None:
+    """Return the dim and the digests of a store's parts, where it has any."""
     own = _record_file(folder)
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not (path == own and own.name == _SIDECAR))
+    content = json.loads(own.read_text(encoding="utf-8")) if own.name != _SIDECAR else {}
+    found: dict[str, Any] | None = content.get("attributes", {}).get(linked.ATTRIBUTE)
+    return found
+
+
+def _tree_digest(folder: Path, known: Mapping[Path, str] = MappingProxyType({})) -> str:
+    """Digest of every file's name and content, the record itself left out; afterwards all are on the disk.
+
+    Parts that may be taken over count by their recorded digests, so that nobody reads them for it.
+    """
+    own, recorded = _record_file(folder), _read_linked(folder)
+    held = linked.part_files(folder, recorded["dim"]).values() if recorded else ()
+    left_out = {path for files in held for path in files.values()}
+    settled(path for path in left_out if path.stat().st_nlink == 1)
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path not in left_out and not (path == own and own.name == _SIDECAR)
+    )
     found = {**known, **settled(path for path in files if path not in known)}
     if own in found:
         group = json.loads(own.read_text(encoding="utf-8"))

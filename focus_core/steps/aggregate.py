@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import logging
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
-from focus_core.aggregation import campaign_importance, campaign_reflectance, merge_campaign
+from focus_core.aggregation import campaign_importance, campaign_reflectance, write_season
 from focus_core.cluster import dask_client
 from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
 from focus_core.cubes.remote import is_remote
 from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
-from focus_core.cubes.store import open_store, write_store
+from focus_core.cubes.store import open_store
 from focus_core.errors import BusyError, MissingInputError, StoreError
 from focus_core.steps._status import recorded
 
 logger = logging.getLogger(__name__)
 
-_CHUNK_PLOTS = 512
 _WAIT_SECONDS = 900.0
 _POLL_SECONDS = 2.0
-_DATE = {"units": "days since 1970-01-01", "dtype": "int64"}
 
 
 @recorded("explanation_uri")
@@ -111,10 +107,9 @@ def _merged(
             seen = campaign_reflectance(cube_uri, file.campaign, plots, settings=settings)
             new = new.merge(seen, join="exact", compat="equals")
         _refuse_gaps(new, explanation_uri)
-        merged = merge_campaign(existing, new)
-        merged.attrs = {**new.attrs, "sources": _sources(existing, file, explanation, explanation_uri, settings)}
-        _write(merged, folder)
-        return _metrics(merged.sel(campaign=name), merged.sizes["campaign"], explanation.sizes["tile"])
+        new.attrs["sources"] = _sources(existing, file, explanation, explanation_uri, settings)
+        flight = write_season(folder, new, before=local_path(importance_uri), existing=existing)
+        return _metrics(flight.isel(campaign=0), len(new.attrs["sources"]), explanation.sizes["tile"])
 
     return publish(importance_uri, step="aggregate", inputs=inputs, settings=settings, write=write)
 
@@ -181,20 +176,6 @@ def _sources(
     }
     others = {} if existing is None else existing.attrs["sources"]
     return {**others, campaign.campaign: own}
-
-
-def _write(dataset: xr.Dataset, folder: Path) -> None:
-    chunks = {"campaign": 1, "plot": min(_CHUNK_PLOTS, dataset.sizes["plot"])}
-    sizes: dict[Any, int] = {**dataset.sizes, **chunks}
-    bare = dataset.drop_encoding().chunk(sizes)
-    encoding: dict[str, dict[str, Any]] = {
-        str(name): {"chunks": tuple(sizes[dim] for dim in bare[name].dims)} for name in bare.data_vars
-    }
-    write_store(bare, folder, IMPORTANCE, encoding={**encoding, "date": _DATE})
-    with warnings.catch_warnings():
-        # Readers of other languages ignore it; xarray.open_zarr without arguments warns where it is missing.
-        warnings.filterwarnings("ignore", "Consolidated metadata is currently not part")
-        zarr.consolidate_metadata(folder)
 
 
 def _metrics(flight: xr.Dataset, campaigns: int, windows: int) -> Metrics:

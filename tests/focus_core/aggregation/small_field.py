@@ -13,10 +13,11 @@ import shapely.affinity
 import xarray as xr
 import yaml
 
+from focus_core.aggregation import write_season
 from focus_core.config import OUTSIDE, ReportSettings
 from focus_core.cubes.publish import publish
-from focus_core.cubes.schema import CUBE, EXPLANATION, REFERENCE, WAVELENGTH_ATTRS
-from focus_core.cubes.store import quantised, write_store
+from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE, REFERENCE, WAVELENGTH_ATTRS
+from focus_core.cubes.store import open_store, quantised, write_store
 
 TEXT = np.dtypes.StringDType()
 CLASSES = ("control", "low_nitrogen", "drought")
@@ -229,3 +230,13 @@ def publish_store(uri, dataset, schema, encoding=None):
         return {}
 
     publish(uri, step="explain", inputs={}, settings=ReportSettings(), write=write)
+
+
+def joined(folder, *parts):
+    """The store after flights that arrive one after the other, each time a version of its own below a folder."""
+    target, opened = folder, None
+    for part in parts:
+        before, target = target, folder / f"season-{len(list(folder.glob('season-*')))}"
+        write_season(target, part, before=before, existing=opened)
+        opened = open_store(target, IMPORTANCE)
+    return opened

@@ -3,23 +3,23 @@ import pytest
 import xarray as xr
 
 import focus_core.api  # noqa: F401 - registers the accessor
-from focus_core.aggregation import campaign_importance, compare_treatments, merge_campaign
+from focus_core.aggregation import campaign_importance, compare_treatments
 from focus_core.config import AggregateSettings, CampaignFile
 from focus_core.errors import SettingsError, StoreError
-from tests.focus_core.aggregation.small_field import GROUPS, explanation, plot_ids, read_by_hand, write_flight
+from tests.focus_core.aggregation.small_field import GROUPS, explanation, joined, plot_ids, read_by_hand, write_flight
 
 
 @pytest.fixture
 def store(tmp_path):
     """Two flights over 48 plots in 16 blocks; in each block one plot of each class, whose own group speaks."""
-    found = None
+    parts = []
     for number in (1, 2):
         name = f"flight_{number}"
         campaign = CampaignFile(write_flight(tmp_path, name, date=f"2026-0{number}-01").file).campaign
         dataset = explanation(name, plot_ids(48), seed=number).chunk({"tile": 64})
         plots = read_by_hand(plot_ids(48))
-        part = campaign_importance(dataset, campaign, plots, settings=AggregateSettings()).compute()
-        found = merge_campaign(found, part)
+        parts.append(campaign_importance(dataset, campaign, plots, settings=AggregateSettings()).compute())
+    found = joined(tmp_path, *parts)
     found["fold"] = xr.full_like(found["fold"].compute(), "test")
     return found.load()
 

@@ -10,7 +10,7 @@ from focus_core.config import AggregateSettings
 from focus_core.cubes.publish import digest, record, verify
 from focus_core.cubes.schema import CUBE, EXPLANATION
 from focus_core.cubes.store import quantised
-from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError
+from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError, TargetError
 from focus_core.steps.aggregate import aggregate
 from tests.focus_core.aggregation.small_field import cube, explanation, plot_ids, publish_store, write_flight
 
@@ -62,6 +62,23 @@ def test_a_second_flight_leaves_the_first_bit_equal(tmp_path, target):
     assert store["present"].sel(plot="P13").to_numpy().tolist() == [False, True]
     assert sorted(store.attrs["sources"]) == ["flight_1", "flight_2"]
     verify(target)
+
+
+def test_adding_or_replacing_a_flight_takes_the_others_files_over_and_any_change_in_them_is_noticed(tmp_path, target):
+    run(write_flight(tmp_path), target)
+    kept = {path.name: path.stat().st_ino for path in (target / "importance").glob("c.*")}
+    # An earlier date: the first flight moves to the second place.
+    run(write_flight(tmp_path, "flight_0", seed=4, date="2026-05-01"), target)
+    assert (target / "importance" / "c.1.0.0.0").stat().st_ino == kept["c.0.0.0.0"]
+    folder = tmp_path / "again"
+    folder.mkdir()
+    run(write_flight(folder, "flight_0", seed=8, date="2026-07-01"), target)
+    assert (target / "importance" / "c.0.0.0.0").stat().st_ino == kept["c.0.0.0.0"]
+    verify(target)
+    path = target / "importance" / "c.0.0.0.0"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(TargetError, match="was changed after it was published"):
+        verify(target)
 
 
 def test_the_same_flight_again_is_not_computed_again(tmp_path, target):
