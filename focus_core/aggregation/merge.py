@@ -14,7 +14,9 @@ import xarray as xr
 
 from focus_core.errors import StoreError
 
-ABSENT: dict[str, Any] = {"present": False, "label": -1, "fold": "", "block": "", "geometry": "", "index_bands": ""}
+ABSENT: dict[str, Any] = {
+    "present": False, "label": -1, "fold": "", "block": "", "geometry": "", "index_bands": "", "treatment_plots": 0,
+}  # fmt: skip
 """What a variable holds where a campaign does not know the plot or index; the others are NaN."""
 _TOLERANCE_NM = 1e-3
 
@@ -70,14 +72,16 @@ def placed(part: xr.Dataset, frame: xr.Dataset) -> xr.Dataset:
 
 
 def _others(existing: xr.Dataset, new: xr.Dataset) -> list[xr.Dataset]:
-    """Return the store without the campaign and the plots that it alone knew; none where nothing is left."""
+    """Return the store's coordinates without the campaign and the plots that it alone knew; none if nothing is left."""
     names = existing["campaign"].to_numpy()
-    others = existing.isel(campaign=names != str(new["campaign"].item()))
-    if others.sizes["campaign"] == 0:
+    other = names != str(new["campaign"].item())
+    if not other.any():
         return []
-    if others.sizes["campaign"] < len(names) and not set(existing["plot"].to_numpy()) <= set(new["plot"].to_numpy()):
-        others = others.isel(plot=(others["geometry"] != "").any("campaign").to_numpy())
-    return [others]
+    coords = existing.drop_vars(list(existing.data_vars)).isel(campaign=other)
+    if not other.all() and not set(existing["plot"].to_numpy()) <= set(new["plot"].to_numpy()):
+        known = (existing["geometry"].isel(campaign=other) != "").any("campaign")
+        coords = coords.isel(plot=known.to_numpy())
+    return [coords]
 
 
 def _union(names: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:

@@ -35,6 +35,7 @@ from focus_core.metrics.classification import (
     confusion,
     expected_calibration_error,
 )
+from focus_core.metrics.drift import DRIFT_LEVEL, Plots, drift
 from focus_core.metrics.faithfulness import deletion_path, insertion_path, path_auc
 from focus_core.metrics.spatial import (
     TileScores,
@@ -49,8 +50,10 @@ from focus_core.metrics.spatial import (
 from focus_core.metrics.student import student_interval
 
 __all__ = [
+    "DRIFT_LEVEL",
     "Collapse",
     "Interval",
+    "Plots",
     "TileScores",
     "attention_collapse",
     "attention_share",
@@ -67,6 +70,7 @@ __all__ = [
     "concordance",
     "confusion",
     "deletion_path",
+    "drift",
     "effect_size_correlation",
     "effective_support",
     "expected_calibration_error",

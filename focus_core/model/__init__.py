@@ -5,7 +5,7 @@ from focus_core.model.device import CPU, Placement, placement
 from focus_core.model.focus import Explanation, Focus, Reading
 from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
 from focus_core.model.published import published_vit
-from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, evenly_spaced, read_spec
+from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, TrainingPlots, evenly_spaced, read_spec
 from focus_core.model.weights import (
     BACKBONE_WEIGHTS,
     MODEL_WEIGHTS,
@@ -32,6 +32,7 @@ __all__ = [
     "ModelSpec",
     "Placement",
     "Reading",
+    "TrainingPlots",
     "evenly_spaced",
     "layout_of",
     "load_backbone",

@@ -42,6 +42,17 @@ class GroupRange(Settings):
     """Upper edge, nm, exclusive."""
 
 
+class TrainingPlots(Settings):
+    """What the training campaign looked like, so that later flights can be compared with it."""
+
+    reflectance: tuple[tuple[float, ...], ...]
+    """Mean of each plot (row) and wavelength group, in ``quantity``."""
+    class_counts: tuple[int, ...]
+    """Plots of each class."""
+    sink_share: tuple[float, ...]
+    """Share of attention on the sink of each validation plot; empty without a sink."""
+
+
 class ModelSpec(Settings):
     """Shape, grid, classes and provenance of a FOCUS model."""
 
@@ -77,6 +88,8 @@ class ModelSpec(Settings):
     """Campaign whose training plots it learned from."""
     simulated: bool
     """Whether that campaign was simulated."""
+    training_plots: TrainingPlots | None = None
+    """Its plots, to notice drift by."""
     run_id: str | None = None
     """Tracking run that trained it."""
 

@@ -24,9 +24,11 @@ from plotly.offline import get_plotlyjs
 
 from focus_core import __version__
 from focus_core.config import Campaign, ReportSettings
+from focus_core.metrics import DRIFT_LEVEL
 from focus_core.report.change import Change, change_since
 from focus_core.report.curve_figures import curve_figure
 from focus_core.report.curves import class_curves
+from focus_core.report.drift import drift_rows
 from focus_core.report.field_map import CONFIDENCE_STEPS, field_map, outline
 from focus_core.report.flight import Flight, read_flight
 from focus_core.report.heat_map import importance_map, sink_map
@@ -92,6 +94,8 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
         same_model=not change or _model(sources, change.earlier.campaign) == _model(sources, flight.campaign),
         attention=attention_of(sources.metrics),
         metrics=metric_rows(sources.metrics),
+        drift=drift_rows(sources.importance.attrs.get("sources", {}).get(flight.campaign, {}).get("drift", {})),
+        drift_level=DRIFT_LEVEL,
         bad_ranges=bad_ranges(sources.cube),
         bands=sources.cube.sizes["band"],
         valid_share=valid_share(sources.cube),

@@ -172,6 +172,11 @@ def _sources(
         "explanation": explanation_uri if is_remote(explanation_uri) else str(local_path(explanation_uri)),
         "explanation_digest": digest(explanation_uri),
         "confidence": settings.confidence,
+        "drift": {
+            name.removeprefix("drift."): value
+            for name, value in record(explanation_uri)["metrics"].items()
+            if name.startswith("drift.")
+        },
         **{str(key): explanation.attrs[key] for key in ("quantity", "model", "model_digest", "backbone")},
     }
     others = {} if existing is None else existing.attrs["sources"]

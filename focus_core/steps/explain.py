@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from focus_core import tracking
 from focus_core.config import ExplainSettings
 from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import open_store
+from focus_core.evaluation import drift_of_flight
 from focus_core.explanation import load_focus, write_explanation
 from focus_core.model import placement
 from focus_core.steps._status import recorded
@@ -31,7 +33,8 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     Returns
     -------
     Metrics
-        ``tiles``, and the means of ``sink_share`` and ``token_share``.
+        ``tiles``, the means of ``sink_share`` and ``token_share``, and ``drift.…``: how far the flight is from what
+        the model was trained on, as of `drift`, also logged to the model's run where the registry names it.
 
     Raises
     ------
@@ -61,9 +64,13 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
         }
         write_explanation(model, tiles, folder, attrs, batch_tiles=settings.batch_tiles)
         written = open_store(folder, EXPLANATION)
+        moved = {f"drift.{name}": value for name, value in drift_of_flight(spec, tiles, written).items()}
+        if moved and spec.run_id and model_uri.startswith("models:"):
+            tracking.log_metrics(spec.run_id, {f"{tiles.attrs['campaign']}.{name}": moved[name] for name in moved})
         return {
             "tiles": float(tiles.sizes["tile"]),
             **{name: float(written[name].mean()) for name in ("sink_share", "token_share")},
+            **moved,
         }
 
     inputs = {tiles_uri: digest(tiles_uri), "model": model_digest}

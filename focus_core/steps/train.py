@@ -15,6 +15,7 @@ from focus_core.cubes.publish import Metrics, digest, publish
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, SettingsError
+from focus_core.evaluation import training_plots
 from focus_core.model import (
     BACKBONE_WEIGHTS,
     BackboneReference,
@@ -171,7 +172,8 @@ def _best(
     model, summary = min(runs, key=lambda run: run[1].validation_loss)
     if settings.split_groups:
         model, summary = _split(model, training, validation, settings)
-    model.spec = model.spec.model_copy(update={"group_dropout": summary.group_dropout})
+    update = {"group_dropout": summary.group_dropout, "training_plots": training_plots(model, tiles)}
+    model.spec = model.spec.model_copy(update=update)
     return model, {
         "train_loss": summary.train_loss,
         "validation_loss": summary.validation_loss,

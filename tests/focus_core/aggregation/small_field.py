@@ -190,7 +190,16 @@ class Flight:
 
 
 def write_flight(
-    folder, campaign="flight_1", *, ids=None, seed=0, date="2026-06-01", sensor="SIM-200", crs="EPSG:32633", stores=()
+    folder,
+    campaign="flight_1",
+    *,
+    ids=None,
+    seed=0,
+    date="2026-06-01",
+    sensor="SIM-200",
+    crs="EPSG:32633",
+    stores=(),
+    drift=None,
 ):
     """Write campaign file, polygons, explanation and cube of a flight, and the other stores that are asked for."""
     ids = plot_ids() if ids is None else ids
@@ -209,7 +218,7 @@ def write_flight(
         "groups": {name: list(nm) for name, nm in GROUPS.items()},
     }  # fmt: skip
     Path(flight.file).write_text(yaml.safe_dump(content), encoding="utf-8")
-    publish_store(flight.uri("explanation.zarr"), explanation(campaign, ids, seed=seed), EXPLANATION)
+    publish_store(flight.uri("explanation.zarr"), explanation(campaign, ids, seed=seed), EXPLANATION, metrics=drift)
     publish_store(flight.uri("cube.zarr"), cube(campaign, crs), CUBE, {"reflectance": quantised()})
     if "reference" in stores:
         publish_store(flight.uri("reference.zarr"), reference(campaign), REFERENCE)
@@ -224,10 +233,10 @@ def write_flight(
     return flight
 
 
-def publish_store(uri, dataset, schema, encoding=None):
+def publish_store(uri, dataset, schema, encoding=None, metrics=None):
     def write(folder):
         write_store(dataset, folder, schema, encoding=encoding or {})
-        return {}
+        return metrics or {}
 
     publish(uri, step="explain", inputs={}, settings=ReportSettings(), write=write)
 

@@ -101,6 +101,18 @@ def test_the_page_says_whose_it_is_what_was_found_and_from_what(one):
     ):
         assert words in page.text
     assert "What changed" not in page.text
+    assert "nothing is compared" in page.text
+    assert "Warning" not in page.text
+
+
+def test_a_flight_that_drifted_is_said_so_at_the_top_and_in_a_table(tmp_path):
+    sizes = {"spectrum": 0.62, "spectrum_p": 1e-7, "classes": 0.05, "classes_p": 0.7, "sink": 0.51, "sink_p": 0.4}
+    run(*write(tmp_path, drift={f"drift.{name}": value for name, value in sizes.items()}), tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Warning: this flight differs from what the model was trained on ( light of the plots )" in page.text
+    assert page.text.count("Warning:") == 1
+    for words in ("0.62", "1e-07", "differs", "as in training", "raises one in 1 % of cases"):
+        assert words in page.text
 
 
 def test_the_table_holds_every_plot_and_every_figure_has_its_data(one):
