@@ -189,26 +189,13 @@ def flown(chain: Chain, folder: Path, *, darker: float = 0.0) -> dict[str, float
     return explain(uri, chain.model, str(folder / "explanation.zarr"), settings=ExplainSettings())
 
 
-def test_a_flight_like_training_raises_no_alarm_and_a_darker_one_does(chain: Chain, tmp_path: Path) -> None:
-    for name, darker, alarms in (("as", 0.0, 0.0), ("darker", 0.04, 1.0)):
+def test_explaining_says_how_far_a_flight_is_from_training(chain: Chain, tmp_path: Path) -> None:
+    for name, darker in (("as", 0.0), ("darker", 0.04)):
         (tmp_path / name).mkdir()
         found = flown(chain, tmp_path / name, darker=darker)
-        assert found["drift.alarms"] == alarms
-        assert (found["drift.spectrum_p"] < 1e-6) == bool(alarms)
-        assert found["drift.classes_p"] > 0.01
+        assert (found["drift.spectrum_p"] < 1e-6) == bool(darker)
+        assert (found["drift.alarms"] >= 1) == bool(darker)
         assert record(tmp_path / name / "explanation.zarr")["metrics"] == found
-
-
-def test_the_model_carries_its_training_plots(chain: Chain) -> None:
-    carried = read_spec(Path(chain.model)).training_plots
-    assert carried is not None
-    assert carried.class_counts == (18, 18, 18)  # of 90 plots three in five are for training and validation
-    assert len(carried.sink_share) == 18
-    reflectance = np.array(carried.reflectance)
-    assert reflectance.shape == (54, 4)
-    data = tiles()
-    own = data["reflectance"].sel(tile=(data["plot"] == "P01").to_numpy(), band=slice(3, 6))
-    assert reflectance[1, 1] == pytest.approx(float(own.mean()), abs=1e-4)
 
 
 def test_a_campaign_of_other_wavelengths_is_refused_with_both_ranges(chain: Chain, tmp_path: Path) -> None:
