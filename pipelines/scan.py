@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from focus_core.config import CampaignFile
-from focus_core.cubes.publish import digest
+from focus_core.cubes.record import digest
 from focus_core.errors import CampaignError, MissingInputError
 from pipelines.ledger import Flight
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from focus_core.config import CampaignFile, RunLayout, RunSettings
-from focus_core.cubes.publish import digest
+from focus_core.cubes.record import digest
 from focus_core.errors import MissingInputError, SettingsError, TargetError
 from pipelines.arguments import campaign_arguments, season_arguments, training_arguments
 from pipelines.local import PipelineError

@@ -22,40 +22,19 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TextIO, TypeGuard
 
 from focus_core import __version__
 from focus_core.config import Settings
-from focus_core.cubes import linked
-from focus_core.cubes.parts import LEDGER, digests, settled
+from focus_core.cubes.parts import LEDGER, digests
+from focus_core.cubes.record import local_path, parsed, read_record, to_disk, tree_digest, write_record
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import BusyError, MissingInputError, TargetError
 
 Metrics = dict[str, float]
 """What every step returns: flat names, finite numbers."""
-
-_RECORD = "focus"
-_SIDECAR = "record.json"
-
-
-def local_path(uri: str | Path) -> Path:
-    """Return the local path of a URI.
-
-    Raises
-    ------
-    TargetError
-        If the URI has a scheme other than ``file``.
-    """
-    text = str(uri)
-    if text.startswith("file://"):
-        text = text.removeprefix("file://")
-    if "://" in text:
-        scheme = text.split("://", 1)[0]
-        raise TargetError(f"'{uri}': '{scheme}' is not supported here; give a local path")
-    return Path(text).absolute()
 
 
 def publish(
@@ -101,7 +80,7 @@ def publish(
     if is_remote(uri):
         remote = RemoteFolder(uri)
         with remote.held():
-            found = _parsed(remote.marker())
+            found = parsed(remote.marker())
             if _is(found, wanted):
                 return Metrics(found["metrics"])
             if found is None and remote.occupied():
@@ -112,7 +91,7 @@ def publish(
         return metrics
     target = local_path(uri)
     with _exclusive(target):
-        found = _read_record(target)
+        found = read_record(target)
         if _is(found, wanted):
             return Metrics(found["metrics"])
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -124,7 +103,7 @@ def publish(
             metrics = write(staging)
             known = digests(staging)
             (staging / LEDGER).unlink(missing_ok=True)
-            _write_record(staging, {**wanted, "metrics": metrics, "digest": _tree_digest(staging, known)})
+            write_record(staging, {**wanted, "metrics": metrics, "digest": tree_digest(staging, known)})
             _replace(staging, target)
         except OSError as error:
             if isinstance(error, TargetError | MissingInputError):
@@ -133,51 +112,6 @@ def publish(
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return metrics
-
-
-def digest(uri: str | Path) -> str:
-    """Return the sha256 of a file's content, or the recorded digest of a published folder.
-
-    Raises
-    ------
-    MissingInputError
-        If there is neither.
-    """
-    if not is_remote(uri) and (path := local_path(uri)).is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    return str(record(uri)["digest"])
-
-
-def verify(uri: str | Path) -> None:
-    """Recompute the digest of a published folder.
-
-    Raises
-    ------
-    TargetError
-        If the content is not what was published.
-    """
-    with RemoteFolder(uri).fetched() if is_remote(uri) else nullcontext(local_path(uri)) as path:
-        expected, found = [digest(path)], [_tree_digest(path)]
-        recorded = _read_linked(path)
-        if recorded is not None:
-            files = linked.part_files(path, recorded["dim"])
-            expected += recorded["digests"]
-            found += [linked.part_digest(files.get(position, {})) for position in range(len(recorded["digests"]))]
-    for one, other in zip(expected, found, strict=True):
-        if one != other:
-            raise TargetError(
-                f"'{uri}' was changed after it was published: digest {other}, recorded {one}; "
-                "remove it and run the step again"
-            )
-
-
-def record(uri: str | Path) -> dict[str, Any]:
-    """Return the record of a published folder: step, version, inputs, settings, metrics, digest."""
-    found = _parsed(RemoteFolder(uri).marker()) if is_remote(uri) else _read_record(local_path(uri))
-    if found is None:
-        raise MissingInputError(f"'{uri}' does not exist or is not finished; run the step that writes it")
-    return found
 
 
 @contextmanager
@@ -243,84 +177,8 @@ def _replace(staging: Path, target: Path) -> None:
         shutil.rmtree(old)
     else:
         staging.rename(target)
-    _to_disk(target.parent)
-
-
-def _to_disk(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def _record_file(folder: Path) -> Path:
-    """Return where the record is kept: a Zarr group's attributes, so that it travels with the store."""
-    group = folder / "zarr.json"
-    return group if group.exists() else folder / _SIDECAR
+    to_disk(target.parent)
 
 
 def _is(found: dict[str, Any] | None, wanted: Mapping[str, Any]) -> TypeGuard[dict[str, Any]]:
     return found is not None and {key: found.get(key) for key in wanted} == wanted
-
-
-def _read_record(folder: Path) -> dict[str, Any] | None:
-    try:
-        return _parsed(_record_file(folder).read_bytes())
-    except OSError:
-        return None
-
-
-def _parsed(marker: bytes | None) -> dict[str, Any] | None:
-    try:
-        content = json.loads(marker or b"null")
-    except ValueError:
-        return None
-    if isinstance(content, dict) and "zarr_format" in content:
-        content = content.get("attributes", {}).get(_RECORD)
-    return content if isinstance(content, dict) and "digest" in content else None
-
-
-def _write_record(folder: Path, content: dict[str, Any]) -> None:
-    path = _record_file(folder)
-    if path.name == _SIDECAR:
-        text = json.dumps(content, indent=2, sort_keys=True)
-    else:
-        group = json.loads(path.read_text(encoding="utf-8"))
-        group["attributes"][_RECORD] = content
-        text = json.dumps(group, indent=2)
-    path.write_text(text, encoding="utf-8")
-    _to_disk(path)
-
-
-def _read_linked(folder: Path) -> dict[str, Any] | None:
-    """Return the dim and the digests of a store's parts, where it has any."""
-    own = _record_file(folder)
-    content = json.loads(own.read_text(encoding="utf-8")) if own.name != _SIDECAR else {}
-    found: dict[str, Any] | None = content.get("attributes", {}).get(linked.ATTRIBUTE)
-    return found
-
-
-def _tree_digest(folder: Path, known: Mapping[Path, str] = MappingProxyType({})) -> str:
-    """Digest of every file's name and content, the record itself left out; afterwards all are on the disk.
-
-    Parts that may be taken over count by their recorded digests, so that nobody reads them for it.
-    """
-    own, recorded = _record_file(folder), _read_linked(folder)
-    held = linked.part_files(folder, recorded["dim"]).values() if recorded else ()
-    left_out = {path for files in held for path in files.values()}
-    settled(path for path in left_out if path.stat().st_nlink == 1)
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and path not in left_out and not (path == own and own.name == _SIDECAR)
-    )
-    found = {**known, **settled(path for path in files if path not in known)}
-    if own in found:
-        group = json.loads(own.read_text(encoding="utf-8"))
-        group["attributes"].pop(_RECORD, None)
-        found[own] = hashlib.sha256(json.dumps(group, sort_keys=True).encode()).hexdigest()
-    total = hashlib.sha256()
-    for path in files:
-        total.update(path.relative_to(folder).as_posix().encode() + b"\0" + bytes.fromhex(found[path]))
-    return total.hexdigest()

@@ -14,7 +14,7 @@ from zarr.codecs import BloscCodec
 from zarr.storage import ObjectStore
 
 from focus_core.cubes.axes import PixelGrid, Shape2d
-from focus_core.cubes.publish import local_path
+from focus_core.cubes.record import local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote, object_store
 from focus_core.cubes.schema import FILL, SCALE, Schema, check
 from focus_core.errors import MissingInputError, StoreError

@@ -12,7 +12,8 @@ from typing import Any
 import xarray as xr
 
 from focus_core.config import ExportSettings
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from focus_core import __version__
 from focus_core.config import SimulateSettings
-from focus_core.cubes.publish import Metrics, local_path, publish, record
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import local_path, record
 from focus_core.errors import MissingInputError, TargetError
 from focus_core.simulation.flight import write_flight
 from focus_core.simulation.layout import CLASSES

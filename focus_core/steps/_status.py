@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Literal, ParamSpec
 
 from focus_core.config import Settings
-from focus_core.cubes.publish import Metrics, local_path
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import local_path
 from focus_core.cubes.remote import is_remote
 from focus_core.errors import FocusError, TargetError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from focus_core.aggregation import campaign_importance, campaign_reflectance, wr
 from focus_core.cluster import dask_client
 from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
 from focus_core.cubes.plots import read_plots
-from focus_core.cubes.publish import Metrics, digest, local_path, publish, record
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest, local_copy, local_path, record
 from focus_core.cubes.remote import is_remote
 from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
 from focus_core.cubes.store import open_store
@@ -108,7 +110,9 @@ def _merged(
             new = new.merge(seen, join="exact", compat="equals")
         _refuse_gaps(new, explanation_uri)
         new.attrs["sources"] = _sources(existing, file, explanation, explanation_uri, settings)
-        flight = write_season(folder, new, before=local_path(importance_uri), existing=existing)
+        # A store on S3 is read here anyway; its files are copied, where local ones are linked.
+        with local_copy(importance_uri) if existing is not None else nullcontext(folder) as lent:
+            flight = write_season(folder, new, before=lent, existing=existing)
         return _metrics(flight.isel(campaign=0), len(new.attrs["sources"]), explanation.sizes["tile"])
 
     return publish(importance_uri, step="aggregate", inputs=inputs, settings=settings, write=write)

@@ -11,7 +11,8 @@ import xarray as xr
 from focus_core import tracking
 from focus_core.batches import of_fold, read_tiles
 from focus_core.config import EvaluateSettings
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import REFERENCE, TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from focus_core import tracking
 from focus_core.config import ExplainSettings
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import open_store
 from focus_core.evaluation import drift_of_flight

@@ -25,8 +25,9 @@ from focus_core.config import CampaignFile, IngestSettings
 from focus_core.cubes.flight import Flight, open_flight
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.pixels import write_pixels
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.readers import open_layer
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
 from focus_core.cubes.store import quantised, write_store
 from focus_core.steps._status import recorded

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from focus_core.batches import front_end_of, of_fold, stream_tiles
 from focus_core.config import Fold, PretrainSettings
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, SettingsError

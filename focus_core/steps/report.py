@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from focus_core.config import CampaignFile, ReportSettings
-from focus_core.cubes.publish import Metrics, digest, local_path, record
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import digest, local_path, record
 from focus_core.cubes.schema import CUBE, IMPORTANCE, REFERENCE
 from focus_core.cubes.store import open_store
 from focus_core.errors import StoreError, TargetError

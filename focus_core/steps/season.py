@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from focus_core.config import CampaignFile, RunLayout, SeasonSettings
-from focus_core.cubes.publish import Metrics, local_path
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import local_path
 from focus_core.errors import CampaignError, FlightsError, FocusError, MissingInputError
 from focus_core.steps._status import recorded
 from focus_core.steps.run import run

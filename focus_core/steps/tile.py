@@ -20,7 +20,8 @@ from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.crs import campaign_crs
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.plots import read_plots
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import QUICK, open_store, pixel_grid, quantised, write_store, zarr_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign

@@ -11,7 +11,8 @@ import xarray as xr
 from focus_core import tracking
 from focus_core.batches import groups_of
 from focus_core.config import TrainSettings
-from focus_core.cubes.publish import Metrics, digest, publish
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, SettingsError

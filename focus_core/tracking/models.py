@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from focus_core.cubes.publish import digest, local_path
+from focus_core.cubes.record import digest, local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import MissingInputError, ModelError
 from focus_core.tracking.server import client, exclusive, experiment_id, reported, user

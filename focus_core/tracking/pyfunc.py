@@ -32,7 +32,7 @@ class FocusModel(PythonModel):  # type: ignore[misc]  # MLflow ships no types
         ModelError
             If files are not those that were logged, or the backbone is another.
         """
-        from focus_core.cubes.publish import digest
+        from focus_core.cubes.record import digest
         from focus_core.model import load_model, read_spec
         from focus_core.tracking import fetch_backbone
 

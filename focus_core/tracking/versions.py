@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from focus_core.cubes.publish import digest, local_path
+from focus_core.cubes.record import digest, local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import ModelError, RegistryError, SettingsError
 from focus_core.tracking.server import client, reported

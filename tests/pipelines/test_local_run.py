@@ -19,7 +19,7 @@ import yaml
 
 from focus_core import tracking
 from focus_core.config import RunLayout, read_campaigns
-from focus_core.cubes.publish import digest
+from focus_core.cubes.record import digest
 from focus_core.steps.run import run
 
 ROOT = Path(__file__).parents[2]

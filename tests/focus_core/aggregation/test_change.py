@@ -3,10 +3,18 @@ import pytest
 from scipy import stats
 
 import focus_core.api  # noqa: F401 - registers the accessor
-from focus_core.aggregation import campaign_importance, merge_campaign
+from focus_core.aggregation import campaign_importance
 from focus_core.config import AggregateSettings, CampaignFile
 from focus_core.errors import SettingsError, StoreError
-from tests.focus_core.aggregation.small_field import CLASSES, GROUPS, explanation, plot_ids, read_by_hand, write_flight
+from tests.focus_core.aggregation.small_field import (
+    CLASSES,
+    GROUPS,
+    explanation,
+    joined,
+    plot_ids,
+    read_by_hand,
+    write_flight,
+)
 
 RISE = 1.5
 """Of the short-wave infrared's evidence for drought on drought plots, from the first flight to the second."""
@@ -15,7 +23,7 @@ RISE = 1.5
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """Two flights: P01 to P25, then P02 to P26; drought plots speak more for drought in the second."""
-    folder, found = tmp_path_factory.mktemp("change"), None
+    folder, parts = tmp_path_factory.mktemp("change"), []
     for number, ids in ((1, plot_ids(25)), (2, plot_ids(26)[1:])):
         name = f"flight_{number}"
         campaign = CampaignFile(write_flight(folder, name, date=f"2026-0{number}-01").file).campaign
@@ -23,9 +31,9 @@ def whole(tmp_path_factory):
         if number == 2:
             dataset["importance"][dataset["label"] == 2, 2, list(GROUPS).index("swir")] += RISE
         plots = read_by_hand(plot_ids(26)).loc[ids]
-        part = campaign_importance(dataset.chunk({"tile": 64}), campaign, plots, settings=AggregateSettings()).compute()
-        found = merge_campaign(found, part)
-    return found.load()
+        part = campaign_importance(dataset.chunk({"tile": 64}), campaign, plots, settings=AggregateSettings())
+        parts.append(part.compute().assign_attrs(sources={}))
+    return joined(folder, *parts).load()
 
 
 @pytest.fixture

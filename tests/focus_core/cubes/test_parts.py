@@ -9,7 +9,8 @@ import pytest
 
 from focus_core.config import IngestSettings
 from focus_core.cubes.parts import LEDGER, Parts
-from focus_core.cubes.publish import Metrics, digest, publish, verify
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest, verify
 
 
 class Killed(BaseException):

@@ -5,7 +5,8 @@ from typing import TextIO
 import pytest
 
 from focus_core.config import IngestSettings, TileSettings
-from focus_core.cubes.publish import Metrics, digest, local_path, publish, record, verify
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest, local_path, record, verify
 from focus_core.cubes.remote import below
 from focus_core.errors import MissingInputError, TargetError
 

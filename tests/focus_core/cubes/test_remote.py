@@ -15,7 +15,8 @@ from obstore.store import S3Store
 
 from focus_core.config import IngestSettings
 from focus_core.cubes import lock
-from focus_core.cubes.publish import Metrics, digest, publish, record, verify
+from focus_core.cubes.publish import Metrics, publish
+from focus_core.cubes.record import digest, record, verify
 from focus_core.cubes.store import zarr_store
 from focus_core.errors import BusyError, MissingInputError, TargetError
 from tests.object_store import keys

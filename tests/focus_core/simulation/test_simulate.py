@@ -7,8 +7,8 @@ import rasterio
 
 from focus_core.config import CampaignFile
 from focus_core.cubes.calibrate import with_references
-from focus_core.cubes.publish import digest, verify
 from focus_core.cubes.readers import open_raw
+from focus_core.cubes.record import digest, verify
 from focus_core.cubes.schema import REFERENCE
 from focus_core.cubes.store import open_store
 from focus_core.cubes.wavelengths import decide_wavelengths

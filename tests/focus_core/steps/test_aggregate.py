@@ -7,7 +7,7 @@ import rioxarray  # noqa: F401 - registers the accessor that reads the CRS
 import xarray as xr
 
 from focus_core.config import AggregateSettings
-from focus_core.cubes.publish import digest, record, verify
+from focus_core.cubes.record import digest, record, verify
 from focus_core.cubes.schema import CUBE, EXPLANATION
 from focus_core.cubes.store import quantised
 from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError, TargetError

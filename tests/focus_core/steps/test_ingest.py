@@ -11,7 +11,8 @@ import scipy.io
 import xarray as xr
 
 from focus_core.config import IngestSettings
-from focus_core.cubes.publish import Metrics, digest, record, verify
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import digest, record, verify
 from focus_core.cubes.schema import CUBE, REFERENCE
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, CubeError, FocusError, MissingInputError, TargetError

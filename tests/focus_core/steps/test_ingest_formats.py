@@ -9,7 +9,8 @@ import xarray as xr
 from PIL import Image
 
 from focus_core.config import IngestSettings
-from focus_core.cubes.publish import Metrics, record
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import record
 from focus_core.cubes.schema import CUBE
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, MissingInputError

@@ -21,7 +21,7 @@ import pytest
 from focus_core.bench.raw_flight import write_flight
 from focus_core.config import IngestSettings, TileSettings
 from focus_core.cubes.parts import LEDGER
-from focus_core.cubes.publish import digest, verify
+from focus_core.cubes.record import digest, verify
 from focus_core.errors import FocusError, TargetError
 from focus_core.steps.ingest import ingest
 from focus_core.steps.tile import tile

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from focus_core import tracking
 from focus_core.config import EvaluateSettings, ExplainSettings, PretrainSettings, PromoteSettings
-from focus_core.cubes.publish import digest, record
+from focus_core.cubes.record import digest, record
 from focus_core.cubes.schema import TILES
 from focus_core.errors import CampaignError, ModelError, SettingsError
 from focus_core.model import BACKBONE_WEIGHTS, MODEL_WEIGHTS, read_backbone, read_spec

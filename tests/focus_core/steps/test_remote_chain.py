@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from focus_core.config import CampaignFile, RunSettings
-from focus_core.cubes.publish import digest, record, verify
+from focus_core.cubes.record import digest, record, verify
 from focus_core.cubes.schema import EXPLANATION, IMPORTANCE, Schema
 from focus_core.cubes.store import open_store
 from focus_core.steps.run import load_step

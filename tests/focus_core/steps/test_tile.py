@@ -8,7 +8,8 @@ import xarray as xr
 
 from focus_core.config import CampaignFile, IngestSettings, TileSettings
 from focus_core.cubes.plots import read_plots
-from focus_core.cubes.publish import Metrics, record, verify
+from focus_core.cubes.publish import Metrics
+from focus_core.cubes.record import record, verify
 from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, MissingInputError, StoreError, TargetError
