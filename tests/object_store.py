@@ -17,7 +17,7 @@ import pytest
 from obstore.store import S3Store
 
 _KINDS = ("account", "container", "object")
-_KEY, _SECRET = "test:focus", "not-a-real-key"
+_KEY, _SECRET = "test:focus", "not-a-real-key"  # pragma: allowlist secret
 _RINGS = """
 import sys
 from swift.common.ring import RingBuilder

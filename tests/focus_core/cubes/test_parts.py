@@ -114,4 +114,6 @@ def test_the_ledger_names_a_part_only_with_its_digest(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in (leftover / LEDGER).read_text().splitlines()]
     assert [name for name, _ in lines] == ["a", "b"]
     # sha256 of the letter
-    assert lines[0][1] == {"a": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"}
+    assert lines[0][1] == {
+        "a": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
+    }  # pragma: allowlist secret
