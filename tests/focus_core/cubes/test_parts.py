@@ -1,5 +1,6 @@
 """What a killed writer finished is kept, and nothing else is believed."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -113,7 +114,4 @@ def test_the_ledger_names_a_part_only_with_its_digest(tmp_path: Path) -> None:
     (leftover,) = tmp_path.iterdir()
     lines = [json.loads(line) for line in (leftover / LEDGER).read_text().splitlines()]
     assert [name for name, _ in lines] == ["a", "b"]
-    # sha256 of the letter
-    assert lines[0][1] == {
-        "a": "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
-    }  # pragma: allowlist secret
+    assert lines[0][1] == {"a": hashlib.sha256(b"a").hexdigest()}
