@@ -12,7 +12,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_core.config import Fold, WavelengthGroups, parse_groups
+from focus_core.errors import StoreError
 from focus_core.model import FrontEnd
+
+UNREADABLE = (OSError, RuntimeError, ValueError)
+"""What reading a damaged chunk raises, by the codec that finds it."""
+_LOST = "it holds no pixel; its chunk is lost"
 
 
 def read_tiles(tiles: xr.Dataset, index: Sequence[int] | npt.NDArray[np.int64]) -> Float[Tensor, "tile band ty tx"]:
@@ -24,12 +29,55 @@ def read_tiles(tiles: xr.Dataset, index: Sequence[int] | npt.NDArray[np.int64]) 
         An open ``tiles.zarr``.
     index
         Which tiles, in the order wanted.
+
+    Raises
+    ------
+    StoreError
+        If one of them cannot be read.
     """
     wanted = np.asarray(index, dtype=np.int64)
-    # Neighbours are asked for as a span: their shard is then read at once, not tile by tile.
-    span = len(wanted) > 0 and bool((np.diff(wanted) == 1).all())
-    values = tiles["reflectance"].isel(tile=slice(wanted[0], wanted[-1] + 1) if span else wanted).to_numpy()
+    neighbours = bool(len(wanted)) and bool((np.diff(wanted) == 1).all())
+    # Zarr reads a slice several times as fast as the same tiles by their numbers.
+    part = slice(int(wanted[0]), int(wanted[-1]) + 1) if neighbours else wanted
+    try:
+        values = tiles["reflectance"].isel(tile=part).to_numpy()
+    except UNREADABLE as error:
+        raise StoreError(f"one of the tiles {wanted.tolist()} cannot be read: {error}; run tile again") from error
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def read_readable_tiles(
+    tiles: xr.Dataset, index: npt.NDArray[np.int64]
+) -> tuple[Float[Tensor, "tile band ty tx"], dict[int, str]]:
+    """Read some tiles as `read_tiles` does; where that fails, each alone, so that a damaged one costs no other.
+
+    Parameters
+    ----------
+    tiles
+        An open ``tiles.zarr``.
+    index
+        Which tiles.
+
+    Returns
+    -------
+    tuple[Tensor, dict[int, str]]
+        The tiles, NaN throughout where one cannot be read, and by tile the reason.
+    """
+    reasons: dict[int, str] = {}
+    try:
+        found = read_tiles(tiles, index)
+    except StoreError:
+        shape = [tiles.sizes[dim] for dim in ("band", "ty", "tx")]
+        found = torch.full((len(index), *shape), torch.nan)
+        for position, tile in enumerate(index):
+            try:
+                found[position] = read_tiles(tiles, [int(tile)])[0]
+            except StoreError as error:
+                reasons[int(tile)] = f"cannot be read: {error.__cause__}"
+    for tile, window in zip(index, found, strict=True):
+        if all(bool(band.isnan().all()) for band in window):  # ends with the first band that has a pixel
+            reasons.setdefault(int(tile), _LOST)
+    return found, reasons
 
 
 def stream_tiles(

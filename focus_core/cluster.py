@@ -5,12 +5,12 @@ Knows nothing of what is computed. Workers at an address must see the stores und
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import dask
+from dask.system import CPU_COUNT
 
 from focus_core.errors import SettingsError
 
@@ -44,7 +44,7 @@ def dask_client(address: str | None, *, threads_per_task: int = 1) -> Iterator[C
         If no scheduler answers at the address.
     """
     if address is None:
-        with dask.config.set(scheduler="threads", num_workers=_workers(threads_per_task)):
+        with dask.config.set(scheduler="threads", num_workers=max(1, available_cpus() // threads_per_task)):
             yield None
         return
     from distributed import Client
@@ -61,6 +61,6 @@ def dask_client(address: str | None, *, threads_per_task: int = 1) -> Iterator[C
         yield client
 
 
-def _workers(threads_per_task: int) -> int:
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cpus // max(1, threads_per_task))
+def available_cpus() -> int:
+    """Return how many cores this process may use; a container's limit counts."""
+    return int(CPU_COUNT)

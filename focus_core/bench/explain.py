@@ -12,16 +12,15 @@ from collections.abc import Callable, Mapping, Sequence
 import timm
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from focus_core.bench.epochs import cached_epoch_ratios
 from focus_core.bench.flops import explain_flops, token_per_band_flops
 from focus_core.bench.memory import peak_bytes
+from focus_core.bench.noise import BANDS, random_focus
 from focus_core.bench.rival_costs import rival_costs
 from focus_core.bench.timing import paired_ratios
-from focus_core.config import TrainSettings
 from focus_core.errors import SettingsError
-from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec, evenly_spaced
 from focus_core.model.blocks import Vit
 
 logger = logging.getLogger(__name__)
@@ -41,9 +40,6 @@ TARGETS = {
 """The largest ratio that is good enough."""
 
 _CLASSES = (4, 32)
-_GROUPS = 8
-_BANDS = 200
-_FIRST_NM, _STEP_NM = 405.0, 10.0
 
 
 def backbones(names: Sequence[str]) -> dict[str, Vit]:
@@ -97,7 +93,7 @@ def run(vits: Mapping[str, Vit], *, rivals: bool, repeats: int = 15, epoch_tiles
     for name, vit in vits.items():
         few = _CLASSES[0]
         logger.info("%s: an epoch of prompt training", name)
-        ratios = cached_epoch_ratios(_random_focus(vit.cpu(), few), tiles=epoch_tiles)
+        ratios = cached_epoch_ratios(random_focus(vit.cpu(), few), tiles=epoch_tiles)
         values[f"focus.cached_epoch_time.{name}.c{few}"] = ratios
         vit.to(device)
         for classes in _CLASSES:
@@ -109,7 +105,7 @@ def run(vits: Mapping[str, Vit], *, rivals: bool, repeats: int = 15, epoch_tiles
 
 
 def _costs(vit: Vit, classes: int, repeats: int, rivals: bool) -> dict[str, dict[str, list[float]]]:
-    model, window = _random_focus(vit, classes), _window(vit)
+    model, window = random_focus(vit, classes), _window(vit)
     images = model.front_end(window).images.flatten(0, 1)
     whole, one = _plain(vit, images), _plain(vit, images[:1])
 
@@ -139,41 +135,9 @@ def _plain(vit: Vit, images: Float[Tensor, "image 3 height width"]) -> Callable[
     return forward
 
 
-def _random_focus(vit: Vit, classes: int) -> Focus:
-    """Return a model whose weights are random, on the backbone's device; the backbone's size is the window's."""
-    side = int(vit.patch_embed.img_size[0])
-    width_nm = _BANDS * _STEP_NM / _GROUPS
-    start_nm, settings = _FIRST_NM - _STEP_NM / 2, TrainSettings()
-    spec = ModelSpec(
-        wavelength_nm=tuple(_FIRST_NM + _STEP_NM * band for band in range(_BANDS)),
-        good_band=(True,) * _BANDS,
-        groups=tuple(
-            GroupRange(name=f"g{index}", lo_nm=start_nm + index * width_nm, hi_nm=start_nm + (index + 1) * width_nm)
-            for index in range(_GROUPS)
-        ),
-        classes=tuple(f"class {index}" for index in range(classes)),
-        reference_class=None,
-        quantity="reflectance",
-        window_px=side,
-        input_px=side,
-        read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
-        rank=settings.rank,
-        prompt_seeds=settings.prompt_seeds,
-        group_dropout=settings.group_dropout[0],
-        sink=settings.sink,
-        backbone=BackboneReference(uri="random", sha256="0" * 64, kind="random"),
-        training_campaign="noise",
-        simulated=True,
-    )
-    model = Focus(spec, vit, torch.full((_BANDS,), 0.3), torch.full((_BANDS,), 0.1)).to(_device_of(vit))
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.02)
-    return model.eval()
-
-
 def _window(vit: Vit) -> Float[Tensor, "1 band ty tx"]:
     """Draw a window of noise around the training mean, all of it inside the plot."""
-    return 0.3 + 0.1 * torch.randn(1, _BANDS, *vit.patch_embed.img_size, device=_device_of(vit))
+    return 0.3 + 0.1 * torch.randn(1, BANDS, *vit.patch_embed.img_size, device=_device_of(vit))
 
 
 def _device_of(vit: Vit) -> torch.device:

@@ -120,6 +120,21 @@ def aggregate(
 
 
 @benches.command()
+def campaign(
+    out: Out,
+    tiles: Annotated[int, typer.Option("--tiles", min=1, help="Windows of the smallest campaign.")] = 16,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements of each figure.")] = 3,
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Explaining a campaign, by area and over bare passes; about 10 minutes on 2 cores."""
+    from focus_core.bench import campaign as bench
+
+    started = time.perf_counter()
+    _show("campaign", started, bench.run(folder=out, tiles=tiles, repeats=repeats), json_path)
+
+
+@benches.command()
 def ingest(
     scratch: Scratch = None,
     gigabytes: Annotated[

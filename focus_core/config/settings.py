@@ -182,10 +182,14 @@ class PromoteSettings(Settings):
 class ExplainSettings(Settings):
     """Settings of ``explain``."""
 
-    batch_tiles: int = Field(default=16, ge=1)
-    """Tiles in a forward pass."""
+    batch_tiles: int = Field(default=4, ge=1)
+    """Tiles in a forward pass; each is an image per wavelength group."""
+    tiles_per_shard: int = Field(default=32, ge=1)
+    """Tiles in one task, stored in one file of each variable."""
     device: Literal["auto", "cpu"] = "auto"
     """``auto``: a GPU where there is one, with bfloat16 in frozen passes; ``cpu``: the processor, bit for bit."""
+    dask_scheduler: str | None = None
+    """Address of a Dask scheduler, of a Kubernetes cluster's too; none runs on this machine's threads."""
 
 
 class AggregateSettings(TrimSettings):

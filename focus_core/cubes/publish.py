@@ -31,7 +31,7 @@ from focus_core.config import Settings
 from focus_core.cubes.parts import LEDGER, digests
 from focus_core.cubes.record import local_path, parsed, read_record, to_disk, tree_digest, write_record
 from focus_core.cubes.remote import RemoteFolder, is_remote
-from focus_core.errors import BusyError, MissingInputError, TargetError
+from focus_core.errors import BusyError, FocusError, TargetError
 
 Metrics = dict[str, float]
 """What every step returns: flat names, finite numbers."""
@@ -59,7 +59,7 @@ def publish(
         Recorded with the result; another setting makes another result.
     write
         Fills the folder it is given and returns the step's metrics. The folder is empty, or, where the writer keeps
-        `Parts`, as a killed run with the same inputs and settings left it.
+        `Parts`, as an interrupted run with the same inputs and settings left it.
 
     Returns
     -------
@@ -105,12 +105,15 @@ def publish(
             (staging / LEDGER).unlink(missing_ok=True)
             write_record(staging, {**wanted, "metrics": metrics, "digest": tree_digest(staging, known)})
             _replace(staging, target)
+        except FocusError:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
         except OSError as error:
-            if isinstance(error, TargetError | MissingInputError):
-                raise
+            shutil.rmtree(staging, ignore_errors=True)
             raise _unwritable(target, error) from error
         finally:
-            shutil.rmtree(staging, ignore_errors=True)
+            if not (staging / LEDGER).is_file():  # an interrupt or a lost worker is no reason to do parts again
+                shutil.rmtree(staging, ignore_errors=True)
     return metrics
 
 

@@ -124,7 +124,14 @@ EXPLANATION = Schema(
         "saliency": Variable(("tile", "cls", "group", "py", "px")),
         "bias": Variable(("cls",)),
     },
-    coords={**_TILE, **_CLS, **_GROUP, **_BAND, "group_of_band": Variable(("band",), kinds="i")},
+    coords={
+        **_TILE,
+        "failure": Variable(("tile",), kinds="OUT"),
+        **_CLS,
+        **_GROUP,
+        **_BAND,
+        "group_of_band": Variable(("band",), kinds="i"),
+    },
     attrs=("campaign", "model", "model_digest", "quantity", "reference_class", "backbone"),
     increasing=("wavelength", "group_lo_nm"),
 )

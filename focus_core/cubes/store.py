@@ -10,13 +10,13 @@ import numpy.typing as npt
 import xarray as xr
 from rasterio import Affine
 from rasterio.crs import CRS
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.storage import ObjectStore
 
 from focus_core.cubes.axes import PixelGrid, Shape2d
 from focus_core.cubes.record import local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote, object_store
-from focus_core.cubes.schema import FILL, SCALE, Schema, check
+from focus_core.cubes.schema import EXPLANATION, FILL, SCALE, Schema, check
 from focus_core.errors import MissingInputError, StoreError
 
 
@@ -45,6 +45,17 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     except (ValueError, KeyError) as error:
         raise StoreError(f"'{where}' cannot be opened as Zarr: {error}") from error
     return check(dataset, schema, where=where)
+
+
+def open_explanation(uri: str | Path) -> xr.Dataset:
+    """Open an ``explanation.zarr`` without the tiles that could not be explained; ``tiles_failed`` counts them.
+
+    Raises what `open_store` does.
+    """
+    whole = open_store(uri, EXPLANATION)
+    explained = whole["failure"].to_numpy() == ""
+    found = whole if explained.all() else whole.isel(tile=np.flatnonzero(explained))
+    return found.assign_attrs(tiles_failed=int((~explained).sum()))
 
 
 def pixel_grid(cube: xr.Dataset, where: str) -> PixelGrid:
@@ -98,12 +109,12 @@ def quantised(scale: float = SCALE, codec: BloscCodec = SMALL) -> dict[str, Any]
 
     Values outside ±32767 steps do not fit (±3.2767 at the default); callers mask them first.
     """
-    return {
-        "dtype": "int16",
-        "scale_factor": scale,
-        "_FillValue": FILL,
-        "compressors": (codec,),
-    }
+    return {"dtype": "int16", "scale_factor": scale, "_FillValue": FILL, "fill_value": FILL, **checked(codec)}
+
+
+def checked(codec: BloscCodec) -> dict[str, Any]:
+    """Return the encoding of packed numbers with a checksum, by which a damaged chunk is noticed."""
+    return {"compressors": (codec, Crc32cCodec())}
 
 
 def quantise(values: npt.NDArray[np.float32], scale: float) -> npt.NDArray[np.int16]:

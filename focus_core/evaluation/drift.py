@@ -9,11 +9,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from focus_core.batches import of_fold
+from focus_core.batches import of_fold, stream_tiles
 from focus_core.evaluation.plots import of_plots
 from focus_core.explanation import explain_tiles
 from focus_core.metrics import Plots, drift
 from focus_core.model import Focus, ModelSpec, TrainingPlots
+
+_BATCH_TILES = 16
 
 
 def training_plots(model: Focus, tiles: xr.Dataset) -> TrainingPlots:
@@ -27,11 +29,12 @@ def training_plots(model: Focus, tiles: xr.Dataset) -> TrainingPlots:
         An open ``tiles.zarr``.
     """
     validation = of_fold(tiles, "validation")
-    seen = tiles.isel(tile=np.concatenate([of_fold(tiles, "train"), validation]))
+    index = np.concatenate([of_fold(tiles, "train"), validation])
+    seen = tiles.isel(tile=index)
     first = np.unique(_numbers(seen), return_index=True)[1]
     counts = np.bincount(seen["label"].to_numpy()[first], minlength=len(model.spec.classes))
     return TrainingPlots(
-        reflectance=tuple(tuple(row) for row in _reflectance(seen, model.spec).round(6).tolist()),
+        reflectance=tuple(tuple(row) for row in _reflectance(tiles, index, model.spec).round(6).tolist()),
         class_counts=tuple(counts.tolist()),
         sink_share=tuple(_sink_share(explain_tiles(model, tiles, validation), model.spec).round(6).tolist()),
     )
@@ -45,15 +48,17 @@ def drift_of_flight(spec: ModelSpec, tiles: xr.Dataset, explanation: xr.Dataset)
     spec
         Of the model.
     tiles, explanation
-        The flight's open ``tiles.zarr`` and ``explanation.zarr``.
+        The flight's open ``tiles.zarr`` and ``explanation.zarr``, tiles that could not be explained included.
     """
     if spec.training_plots is None:
         return {}
-    called = of_plots(explanation).logit.argmax(axis=1)
+    index = np.flatnonzero(explanation["failure"].to_numpy() == "")
+    explained = explanation.isel(tile=index)
+    called = of_plots(explained).logit.argmax(axis=1)
     flight = Plots(
-        _reflectance(tiles, spec),
+        _reflectance(tiles, index, spec),
         np.bincount(called, minlength=len(spec.classes)),
-        _sink_share(explanation, spec),
+        _sink_share(explained, spec),
     )
     return drift(flight, _carried(spec.training_plots))
 
@@ -70,14 +75,17 @@ def _carried(plots: TrainingPlots) -> Plots:
     return Plots(np.array(plots.reflectance), np.array(plots.class_counts), np.array(plots.sink_share))
 
 
-def _reflectance(tiles: xr.Dataset, spec: ModelSpec) -> Float[np.ndarray, "plot group"]:
-    """Mean of each plot and group, in the order of the plots' names; every window by its coverage."""
-    bands = tiles["reflectance"].mean(["ty", "tx"]).to_numpy().astype(np.float64)
+def _reflectance(
+    tiles: xr.Dataset, index: Int[np.ndarray, " tile"], spec: ModelSpec
+) -> Float[np.ndarray, "plot group"]:
+    """Mean of each plot and group over some tiles, in the order of the plots' names; every window by its coverage."""
+    windows = (part for _, part in stream_tiles(tiles, index, _BATCH_TILES))
+    bands = np.concatenate([part.flatten(2).double().nanmean(2).numpy() for part in windows])
     group = spec.group_of_band()
     of_group = [bands[:, group == number] for number in range(len(spec.groups))]
     with np.errstate(invalid="ignore"):  # NaN where a window has no value in a group
         means = [np.nansum(own, axis=1) / np.isfinite(own).sum(axis=1) for own in of_group]
-    return _of_plots(np.stack(means, axis=1), tiles)
+    return _of_plots(np.stack(means, axis=1), tiles.isel(tile=index))
 
 
 def _sink_share(explanation: xr.Dataset, spec: ModelSpec) -> Float[np.ndarray, " plot"]:

@@ -14,8 +14,8 @@ import xarray as xr
 from focus_core.config import ExportSettings
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest
-from focus_core.cubes.schema import EXPLANATION, IMPORTANCE
-from focus_core.cubes.store import open_store
+from focus_core.cubes.schema import IMPORTANCE
+from focus_core.cubes.store import open_explanation, open_store
 from focus_core.errors import StoreError
 from focus_core.export.rasters import write_maps
 from focus_core.export.tables import importance_table, plot_table, spreadsheet_safe, top_bands
@@ -59,7 +59,7 @@ def export(
         If the folder cannot be written.
     """
     importance = open_store(importance_uri, IMPORTANCE)
-    explanations = [open_store(uri, EXPLANATION) for uri in explanation_uris]
+    explanations = [open_explanation(uri) for uri in explanation_uris]
     names = [str(dataset.attrs["campaign"]) for dataset in explanations]
     if len(set(names)) < len(names):
         raise StoreError(f"each campaign has one explanation, but those given explain {names}; name each once")

@@ -18,8 +18,8 @@ from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest, local_copy, local_path, record
 from focus_core.cubes.remote import is_remote
-from focus_core.cubes.schema import CUBE, EXPLANATION, IMPORTANCE
-from focus_core.cubes.store import open_store
+from focus_core.cubes.schema import CUBE, IMPORTANCE
+from focus_core.cubes.store import open_explanation, open_store
 from focus_core.errors import BusyError, MissingInputError, StoreError
 from focus_core.steps._status import recorded
 
@@ -55,7 +55,8 @@ def aggregate(
     Returns
     -------
     Metrics
-        ``plots`` explained, ``plots_absent`` (known to the store, without a window in this flight), ``windows``,
+        ``plots`` explained, ``plots_absent`` (known to the store, without a window in this flight), ``windows``
+        explained, ``windows_failed`` that could not be,
         ``indices`` that the sensor's bands allow, ``campaigns`` in the store, and ``identity_error``, the largest
         ``|Σ importance + bias - logit|``.
 
@@ -85,7 +86,7 @@ def _merged(
 ) -> Metrics:
     file = CampaignFile(campaign_file)
     name = file.campaign.campaign
-    explanation = open_store(explanation_uri, EXPLANATION)
+    explanation = open_explanation(explanation_uri)
     _refuse_strangers(file, explanation, explanation_uri, open_store(cube_uri, CUBE), cube_uri)
     before = _record(importance_uri)
     own: dict[str, str | Path] = {
@@ -113,7 +114,7 @@ def _merged(
         # A store on S3 is read here anyway; its files are copied, where local ones are linked.
         with local_copy(importance_uri) if existing is not None else nullcontext(folder) as lent:
             flight = write_season(folder, new, before=lent, existing=existing)
-        return _metrics(flight.isel(campaign=0), len(new.attrs["sources"]), explanation.sizes["tile"])
+        return _metrics(flight.isel(campaign=0), len(new.attrs["sources"]), explanation)
 
     return publish(importance_uri, step="aggregate", inputs=inputs, settings=settings, write=write)
 
@@ -175,6 +176,7 @@ def _sources(
         "simulated": campaign.simulated,
         "explanation": explanation_uri if is_remote(explanation_uri) else str(local_path(explanation_uri)),
         "explanation_digest": digest(explanation_uri),
+        "windows_failed": explanation.attrs["tiles_failed"],
         "confidence": settings.confidence,
         "drift": {
             name.removeprefix("drift."): value
@@ -187,13 +189,14 @@ def _sources(
     return {**others, campaign.campaign: own}
 
 
-def _metrics(flight: xr.Dataset, campaigns: int, windows: int) -> Metrics:
+def _metrics(flight: xr.Dataset, campaigns: int, explanation: xr.Dataset) -> Metrics:
     explained = flight.isel(plot=flight["present"].to_numpy())
     error = abs(explained["importance"].sum("band") + explained["bias"] - explained["logit"])
     return {
         "plots": float(explained.sizes["plot"]),
         "plots_absent": float(flight.sizes["plot"] - explained.sizes["plot"]),
-        "windows": float(windows),
+        "windows": float(explanation.sizes["tile"]),
+        "windows_failed": float(explanation.attrs["tiles_failed"]),
         "indices": float(explained["vegetation_index"].notnull().any("plot").sum()),
         "campaigns": float(campaigns),
         "identity_error": float(error.max()),

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from focus_core import tracking
-from focus_core.batches import of_fold, read_tiles
+from focus_core.batches import of_fold, read_readable_tiles
 from focus_core.config import EvaluateSettings
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest
@@ -80,6 +80,8 @@ def _score(model: Focus, tiles: xr.Dataset, reference: xr.Dataset, settings: Eva
             scores = score_fold(model, explanation, reference, settings)
             metrics |= {f"{fold}.{name}": value for name, value in scores.items()}
     few = np.unique(np.linspace(0, tiles.sizes["tile"] - 1, 2 * settings.swap_draws).astype(np.int64))
-    if len(few) > 1:
-        metrics |= swap_check(model, read_tiles(tiles, few), seed=settings.seed)
-    return metrics | cost(model, read_tiles(tiles, few[:_COST_TILES]))
+    found, unreadable = read_readable_tiles(tiles, few)
+    windows = found[[tile not in unreadable for tile in few.tolist()]]
+    if len(windows) > 1:
+        metrics |= swap_check(model, windows, seed=settings.seed)
+    return metrics | cost(model, windows[:_COST_TILES])

@@ -80,7 +80,7 @@ def test_every_verb_and_every_bench_explains_itself():
 def test_the_benches_are_listed_a_line_each():
     found = focus("bench", "--help")
     assert found.returncode == 0
-    for name in ("backbones", "rotations", "explain", "quality", "sink", "aggregate", "ingest", "tiles"):
+    for name in ("backbones", "rotations", "explain", "quality", "sink", "aggregate", "ingest", "tiles", "campaign"):
         assert re.search(rf"{name} +[A-Z].*\.", found.stdout)
 
 

@@ -105,6 +105,7 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
             "fold": ("tile", fold.astype(TEXT)),
             "valid_fraction": ("tile", np.ones(tiles)),
             "coverage": ("tile", rng.uniform(10.0, 100.0, tiles)),
+            "failure": ("tile", np.full(tiles, "", dtype=TEXT)),
             "cls": np.array(classes, dtype=TEXT),
             "group": np.array(list(GROUPS), dtype=TEXT),
             "group_lo_nm": ("group", np.array([lo for lo, _ in GROUPS.values()]), NM),
@@ -231,6 +232,18 @@ def write_flight(
         uri = flight.uri("evaluation")
         publish(uri, step="evaluate", inputs={}, settings=ReportSettings(), write=lambda _: metrics)
     return flight
+
+
+def losing_windows(whole):
+    """The explanation without all windows of P07 and the first of P03, which could not be read; and which those are."""
+    broken, plot = whole.copy(deep=True), whole["plot"].to_numpy()
+    lost = plot == "P07"
+    lost[np.flatnonzero(plot == "P03")[0]] = True
+    for values in broken.data_vars.values():
+        if values.dims[0] == "tile":
+            values.values[lost] = np.nan
+    broken["failure"].values[lost] = "cannot be read"
+    return broken, lost
 
 
 def publish_store(uri, dataset, schema, encoding=None, metrics=None):

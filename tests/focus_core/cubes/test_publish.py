@@ -1,14 +1,17 @@
 import fcntl
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 import pytest
 
 from focus_core.config import IngestSettings, TileSettings
+from focus_core.cubes.parts import Parts
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest, local_path, record, verify
 from focus_core.cubes.remote import below
-from focus_core.errors import MissingInputError, TargetError
+from focus_core.errors import MissingInputError, StoreError, TargetError
 
 
 def once(target: Path, content: str = "a", **changes: object) -> Metrics:
@@ -68,6 +71,26 @@ def test_leftovers_of_a_killed_run_are_cleaned(tmp_path: Path) -> None:
     (tmp_path / ".store.partial-dead" / "x").write_text("x")
     once(tmp_path / "store")
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_an_interrupted_step_keeps_its_parts_and_a_refused_one_does_not(tmp_path: Path) -> None:
+    def stopped_by(error: BaseException) -> Callable[[Path], Metrics]:
+        def write(folder: Path) -> Metrics:
+            Parts(folder, lambda: (folder / "half").write_text("half"))
+            raise error
+
+        return write
+
+    def rest(folder: Path) -> Metrics:
+        return {"found": float((folder / "half").exists())}
+
+    for error, found in ((KeyboardInterrupt(), 1.0), (StoreError("bad"), 0.0), (OSError("full"), 0.0)):
+        with pytest.raises((KeyboardInterrupt, StoreError, TargetError)):
+            once(tmp_path / "store", write=stopped_by(error), inputs={"in": str(error)})
+        assert not (tmp_path / "store").exists()
+        assert once(tmp_path / "store", write=rest, inputs={"in": str(error)}) == {"found": found}
+        shutil.rmtree(tmp_path / "store")
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:

@@ -12,7 +12,14 @@ from focus_core.cubes.schema import CUBE, EXPLANATION
 from focus_core.cubes.store import quantised
 from focus_core.errors import CampaignError, MissingInputError, SettingsError, StoreError, TargetError
 from focus_core.steps.aggregate import aggregate
-from tests.focus_core.aggregation.small_field import cube, explanation, plot_ids, publish_store, write_flight
+from tests.focus_core.aggregation.small_field import (
+    cube,
+    explanation,
+    losing_windows,
+    plot_ids,
+    publish_store,
+    write_flight,
+)
 
 SETTINGS = AggregateSettings(tiles_per_chunk=8)
 
@@ -133,6 +140,22 @@ def test_numbers_that_are_not_finite_are_refused_by_plot_and_leave_the_store_as_
         aggregate(flight.file, flight.uri("cube.zarr"), str(tmp_path / "broken.zarr"), str(target), settings=SETTINGS)
     assert digest(target) == before
     verify(target)
+
+
+def test_windows_that_could_not_be_explained_are_absent_and_no_zeros(tmp_path, target):
+    flight, (broken, lost) = write_flight(tmp_path), losing_windows(explanation())
+    publish_store(tmp_path / "broken.zarr", broken, EXPLANATION)
+    uris = (flight.uri("cube.zarr"), str(tmp_path / "broken.zarr"), str(target))
+    metrics = aggregate(flight.file, *uris, settings=SETTINGS)
+    assert (metrics["plots"], metrics["plots_absent"]) == (11, 1)
+    assert (metrics["windows"], metrics["windows_failed"]) == ((~lost).sum(), 5)
+    store = xr.open_zarr(target).isel(campaign=0)
+    assert store.attrs["sources"]["flight_1"]["windows_failed"] == 5
+    assert not store["present"].sel(plot="P07")
+    assert store["importance"].sel(plot="P07").isnull().all()
+    left = broken.isel(tile=(broken["plot"].to_numpy() == "P03") & ~lost)
+    wanted = (left["logit"] * left["coverage"]).sum("tile") / left["coverage"].sum("tile")
+    np.testing.assert_allclose(store["logit"].sel(plot="P03"), wanted, rtol=1e-6)
 
 
 def test_a_plot_that_the_campaign_file_does_not_name_is_refused(tmp_path, target):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from focus_core.config import AggregateSettings, ReportSettings
+from focus_core.cubes.schema import EXPLANATION
 from focus_core.errors import MissingInputError, StoreError, TargetError
 from focus_core.steps.aggregate import aggregate
 from focus_core.steps.report import report
-from tests.focus_core.aggregation.small_field import plot_ids, write_flight
+from tests.focus_core.aggregation.small_field import explanation, losing_windows, plot_ids, publish_store, write_flight
 
 STORES = ("reference", "evaluation")
 SETTINGS = ReportSettings(bootstrap_draws=100)
@@ -113,6 +114,17 @@ def test_a_flight_that_drifted_is_said_so_at_the_top_and_in_a_table(tmp_path):
     assert page.text.count("Warning:") == 1
     for words in ("0.62", "1e-07", "differs", "as in training", "raises one in 1 % of cases"):
         assert words in page.text
+
+
+def test_windows_that_could_not_be_explained_are_told(tmp_path):
+    flight, target = write_flight(tmp_path, stores=STORES), str(tmp_path / "importance.zarr")
+    publish_store(tmp_path / "broken.zarr", losing_windows(explanation())[0], EXPLANATION)
+    uris = (flight.uri("cube.zarr"), str(tmp_path / "broken.zarr"), target)
+    aggregate(flight.file, *uris, settings=AggregateSettings())
+    assert run(flight, target, tmp_path / "report.html")["plots"] == 11
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "11 of 12 known plots are explained by this flight; not explained: P07." in text
+    assert "5 windows of this flight could not be explained and count nowhere." in text
 
 
 def test_the_table_holds_every_plot_and_every_figure_has_its_data(one):
