@@ -1,5 +1,6 @@
 """MLflow, or the database behind it, away for half a minute while a model is trained and another promoted."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -84,7 +85,7 @@ def test_half_a_minute_without_it_in_the_middle_of_training_and_promotion_loses_
         away(what, server, postgres_server)
         assert not training.done()
         assert not promotion.done()
-        assert time.monotonic() - started == pytest.approx(_AWAY_S, abs=_START_S)
+        assert time.monotonic() - started > _AWAY_S - _START_S
         record, metrics = promotion.result(), training.result()
     assert record.moved
     trail = tracking.audit("focus")
@@ -100,4 +101,5 @@ def test_half_a_minute_without_it_in_the_middle_of_training_and_promotion_loses_
     assert metrics["version"] == 1
     assert tracking.find_version(str(tmp_path / "trained"), name="trained").number == 1
     assert tracking.fetch_model("models:/trained/1").is_dir()
-    assert "make version 2 of 'focus' the champion for 20 s; while it does not answer it is asked again" in caplog.text
+    # Which of the two is heard first depends on where each was; that one waits is said, and for what.
+    assert re.search(r"trying to .* for \d+ s; while it does not answer it is asked again", caplog.text)
