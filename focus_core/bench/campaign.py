@@ -160,7 +160,7 @@ def _workers(count: int) -> Iterator[str]:
     """Start Dask workers with one core each and yield their scheduler's address."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0") as cluster:
         yield cluster.scheduler_address
 
 

@@ -73,7 +73,7 @@ def test_a_cluster_writes_the_same_bytes_as_threads(campaign: tuple[str, str], t
     from distributed import LocalCluster
 
     run(campaign, tmp_path / "threads.zarr")
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=":0") as cluster:
         run(campaign, tmp_path / "cluster.zarr", dask_scheduler=cluster.scheduler_address)
     assert digest(tmp_path / "cluster.zarr") == digest(tmp_path / "threads.zarr")
 
@@ -83,7 +83,7 @@ def test_workers_in_processes_of_their_own_write_the_same_bytes(campaign: tuple[
     from distributed import LocalCluster
 
     run(campaign, tmp_path / "threads.zarr")
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0") as cluster:
         run(campaign, tmp_path / "cluster.zarr", dask_scheduler=cluster.scheduler_address)
     assert digest(tmp_path / "cluster.zarr") == digest(tmp_path / "threads.zarr")
 
