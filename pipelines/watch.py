@@ -6,7 +6,6 @@ Knows when; a runner knows how. Any number of watchers may share a ledger, be ki
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from typing import Protocol
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.remote import is_remote
 from focus_core.errors import FlightsError, FocusError
+from focus_core.repeat import repeated
 from pipelines.arguments import campaign_arguments
 from pipelines.bucket import fetch_flight, scan_bucket
 from pipelines.ledger import LEASE_SECONDS, Flight, Ledger
@@ -173,22 +173,15 @@ def _hold_back(found: Found, ledger: Ledger) -> None:
 @contextmanager
 def _alive(ledger: Ledger, flight: Flight) -> Iterator[None]:
     """Give signs of life for a claim while the block runs."""
-    over = threading.Event()
 
     def renew() -> None:
-        while not over.wait(LEASE_SECONDS / 4):
-            try:
-                ledger.renew(flight)
-            except FocusError as error:
-                logger.warning("%s", error)
+        try:
+            ledger.renew(flight)
+        except FocusError as error:
+            logger.warning("%s", error)
 
-    thread = threading.Thread(target=renew, daemon=True)
-    thread.start()
-    try:
+    with repeated(renew, every_s=LEASE_SECONDS / 4):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def serve(step: Callable[[], Round], *, every_s: float | None) -> None:

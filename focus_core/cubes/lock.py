@@ -8,7 +8,6 @@ from __future__ import annotations
 import datetime as dt
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +17,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import S3Store
 
 from focus_core.errors import BusyError
+from focus_core.repeat import repeated
 
 LEASE_SECONDS = 60.0
 """How long a lock stands without a sign of life, s; clocks of its holder and the server must agree better than this."""
@@ -70,14 +70,10 @@ class Lock:
     @contextmanager
     def renewed(self) -> Iterator[None]:
         """Give signs of life while the block runs, and free the lock at its end."""
-        over = threading.Event()
-        thread = threading.Thread(target=self._renew, args=(over,), daemon=True)
-        thread.start()
         try:
-            yield
+            with repeated(self._renew, every_s=LEASE_SECONDS / 4):
+                yield
         finally:
-            over.set()
-            thread.join()
             with suppress(BaseError, FileNotFoundError):
                 if self._is_ours():
                     obstore.delete(self._store, self._key)
@@ -96,11 +92,10 @@ class Lock:
     def _is_ours(self) -> bool:
         return content(self._store, self._key) == self._token
 
-    def _renew(self, over: threading.Event) -> None:
-        while not over.wait(LEASE_SECONDS / 4):
-            with suppress(BaseError, FileNotFoundError):
-                if self._is_ours():
-                    obstore.put(self._store, self._key, self._token)
+    def _renew(self) -> None:
+        with suppress(BaseError, FileNotFoundError):
+            if self._is_ours():
+                obstore.put(self._store, self._key, self._token)
 
     def _refuse_living(self, cause: AlreadyExistsError) -> None:
         held = obstore.get(self._store, self._key)

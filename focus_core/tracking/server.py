@@ -12,7 +12,6 @@ import logging
 import os
 import re
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from focus_core.errors import RegistryError, SettingsError, TargetError
+from focus_core.repeat import repeated
 
 _URI = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
@@ -128,26 +128,20 @@ def _told(action: str, place: str) -> Iterator[None]:
         return
     from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES
 
-    over, started = threading.Event(), time.monotonic()
+    started = time.monotonic()
 
     def tell() -> None:
-        while not over.wait(_TELL_SECONDS):
-            logger.warning(
-                "MLflow at %s: trying to %s for %.0f s; while it does not answer it is asked again, %d times at most "
-                "(MLFLOW_HTTP_REQUEST_MAX_RETRIES)",
-                place,
-                action,
-                time.monotonic() - started,
-                MLFLOW_HTTP_REQUEST_MAX_RETRIES.get(),
-            )
+        logger.warning(
+            "MLflow at %s: trying to %s for %.0f s; while it does not answer it is asked again, %d times at most "
+            "(MLFLOW_HTTP_REQUEST_MAX_RETRIES)",
+            place,
+            action,
+            time.monotonic() - started,
+            MLFLOW_HTTP_REQUEST_MAX_RETRIES.get(),
+        )
 
-    thread = threading.Thread(target=tell, daemon=True)
-    thread.start()
-    try:
+    with repeated(tell, every_s=_TELL_SECONDS):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 @contextmanager
