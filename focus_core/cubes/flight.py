@@ -5,7 +5,9 @@ Knows the campaign file and the strips; writes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,8 @@ from focus_core.errors import CubeError
 class Flight:
     """A campaign's cube, not read yet."""
 
-    sources: tuple[Source, ...]
+    file: CampaignFile
+    strips: tuple[Strip, ...]
     grid: PixelGrid
     data: Any
     """Dask array ``(band, y, x)``, float32, of the campaign's quantity; NaN where missing."""
@@ -33,9 +36,18 @@ class Flight:
     """Band centres ``(band,)``, nm, increasing."""
     fwhm_nm: npt.NDArray[np.float64]
     """``(band,)``, nm; NaN where the files name none."""
-    quality: BandQuality
     leaked: npt.NDArray[np.float64] | None
     """Largest share of each band ``(band,)`` from bands of another wavelength group; none if not resampled."""
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Every raw file with what was decided about it."""
+        return tuple(source for strip in self.strips for source in strip.sources)
+
+    @cached_property
+    def quality(self) -> BandQuality:
+        """Verdict on every band, from sampled lines; `CubeError` if none is good."""
+        return _judged(self.strips, self.file)
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -44,7 +56,7 @@ class Flight:
 
 
 def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
-    """Open all cubes of a campaign lazily; only references and some sampled lines are read.
+    """Open all cubes of a campaign lazily; only references are read, and sampled lines where bands are resampled.
 
     Parameters
     ----------
@@ -62,7 +74,7 @@ def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
     MissingInputError
         If a file does not exist.
     """
-    strips = [_on_asked_bands(open_strip(file, index), file) for index in range(len(file.campaign.cubes))]
+    strips = tuple(_on_asked_bands(open_strip(file, index), file) for index in range(len(file.campaign.cubes)))
     first = strips[0]
     for other in strips[1:]:
         _refuse_other_bands(first, other)
@@ -70,17 +82,17 @@ def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
     parts = [Part(strip.data, box) for strip, box in zip(strips, boxes, strict=True)]
     leaks = [strip.leaked for strip in strips if strip.leaked is not None]
     return Flight(
-        sources=tuple(source for strip in strips for source in strip.sources),
+        file=file,
+        strips=strips,
         grid=grid,
         data=mosaic(parts, grid.shape, chunk_px=chunk_px),
         nm=first.nm,
         fwhm_nm=first.fwhm_nm,
-        quality=_judged(strips, file),
         leaked=np.maximum.reduce(leaks) if leaks else None,
     )
 
 
-def _judged(strips: list[Strip], file: CampaignFile) -> BandQuality:
+def _judged(strips: Sequence[Strip], file: CampaignFile) -> BandQuality:
     good = np.logical_and.reduce([strip.good for strip in strips])
     return judge_bands(sample_lines(strips), strips[0].nm, good, file.campaign.bad_ranges_nm)
 
@@ -90,7 +102,7 @@ def _on_asked_bands(strip: Strip, file: CampaignFile) -> Strip:
     target = file.campaign.resample_to
     if target is None:
         return strip
-    return resampled(strip, target, file.campaign.wavelength_groups, _judged([strip], file).good)
+    return resampled(strip, target, file.campaign.wavelength_groups, _judged((strip,), file).good)
 
 
 def _refuse_other_bands(first: Strip, other: Strip) -> None:

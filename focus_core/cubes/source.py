@@ -20,7 +20,6 @@ from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.readers import OpenedCube, open_raw
 from focus_core.cubes.wavelengths import Wavelengths, decide_wavelengths
 
-Rows = slice | npt.NDArray[np.int64]
 Key = tuple[int | str, ...]
 """Where in the campaign file a raw file is named."""
 
@@ -35,7 +34,7 @@ class Source:
     wavelengths: Wavelengths
     calibration: Calibration
 
-    def lines(self, rows: Rows) -> Any:
+    def lines(self, rows: slice | npt.NDArray[np.int64]) -> Any:
         """Return rows of the file as a dask array ``(band, y, x)``, float32, of the quantity, bands sorted.
 
         They are chosen before they are calibrated, because Dask would read all others too.

@@ -97,8 +97,9 @@ def write_store(
         pending.compute()
 
 
-SMALL = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2)
-"""For what is written and read once: the smallest stored size of those measured."""
+SMALL = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=2, blocksize=2**19)
+"""For what is written and read once: the smallest stored size of those measured. Blosc's own choice of block, a fifth
+of this one, packs and unpacks at half the speed, into 3 % more."""
 QUICK = BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2)
 """For what is read in every epoch: unpacks 2.6 times as fast as `SMALL` and packs 4 times as fast. Windows of four real
 sensors take 3 to 5 % more with it, of AVIRIS over Salinas 28 %; whole chunks of a cube up to 50 %."""

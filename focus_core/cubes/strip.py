@@ -18,12 +18,13 @@ from focus_core.config import CampaignFile, ResampleTo, WavelengthGroups
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.mosaic import nearest
 from focus_core.cubes.resample import Resampling, resampling
-from focus_core.cubes.source import Rows, Source, open_source
+from focus_core.cubes.source import Source, open_source
 from focus_core.errors import CubeError
 
 SAME_BAND_NM = 0.01
 """Bands this near to each other are one, nm."""
 _SAMPLED_PIXELS = 65_536
+_RUN_LINES = 4
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Strip:
     sources: tuple[Source, ...]
     """One file for each camera."""
     grid: PixelGrid
-    lines: Callable[[Rows], Any]
+    lines: Callable[[slice], Any]
     """Returns rows as a dask array ``(band, y, x)``, float32, of the campaign's quantity; NaN where missing."""
     nm: npt.NDArray[np.float64]
     """Band centres ``(band,)``, nm, increasing."""
@@ -87,7 +88,7 @@ def open_strip(file: CampaignFile, index: int) -> Strip:
     return Strip(sources, first.grid, lines, nm[order], fwhm[order], good[order])
 
 
-def _joined(sources: Sequence[Source], order: npt.NDArray[np.int64], rows: Rows) -> Any:
+def _joined(sources: Sequence[Source], order: npt.NDArray[np.int64], rows: slice) -> Any:
     """Lay other cameras on the first one's grid, each pixel as the nearest one measured it, and sort the bands."""
     first, *others = sources
     layers = [first.lines(rows)]
@@ -145,7 +146,7 @@ def resampled(strip: Strip, target: ResampleTo, groups: WavelengthGroups, good: 
     )
 
 
-def _resampled(lines: Callable[[Rows], Any], found: Resampling, rows: Rows) -> Any:
+def _resampled(lines: Callable[[slice], Any], found: Resampling, rows: slice) -> Any:
     data = lines(rows)
     chunks = ((len(found.fwhm_nm),), *data.chunks[1:])
     return data.map_blocks(found.apply, dtype=np.float32, chunks=chunks, meta=np.empty((0, 0, 0), np.float32))
@@ -158,10 +159,18 @@ def sample_lines(strips: Sequence[Strip]) -> npt.NDArray[np.float32]:
     for strip in strips:
         shape = strip.grid.shape
         count = int(np.clip(budget // shape.cols, 1, shape.rows))
-        rows = np.unique(np.linspace(0, shape.rows - 1, count).round().astype(np.int64))
-        lines.append(np.moveaxis(strip.lines(rows).compute(), 0, 1))
+        lines += [np.moveaxis(strip.lines(run).compute(), 0, 1) for run in _runs(shape.rows, count)]
     width = max(values.shape[2] for values in lines)
     padded = [
         np.pad(values, ((0, 0), (0, 0), (0, width - values.shape[2])), constant_values=np.nan) for values in lines
     ]
     return np.concatenate(padded)
+
+
+def _runs(rows: int, count: int) -> list[slice]:
+    """Spread ``count`` lines over all of them, a few neighbours at a time: of a slice, Dask reads these lines alone."""
+    if count == rows:
+        return [slice(0, rows)]
+    length = min(_RUN_LINES, count)
+    starts = np.linspace(0, rows - length, count // length).round().astype(np.int64)
+    return [slice(start, start + length) for start in starts.tolist()]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +25,7 @@ from focus_core.cubes.parts import Parts
 from focus_core.cubes.pixels import write_pixels
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.readers import open_layer
-from focus_core.cubes.record import digest
+from focus_core.cubes.record import digest, raw_digests
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
 from focus_core.cubes.store import quantised, write_store
 from focus_core.steps._status import recorded
@@ -74,10 +72,15 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     flight = open_flight(file, chunk_px=settings.chunk_px)
     masks = _masks(file, flight)
     campaign_digest = digest(file.path)
+    # Bands are judged on sampled lines while the files' content is hashed, which waits for the disk.
+    with ThreadPoolExecutor(1) as beside:
+        judged = beside.submit(lambda: flight.quality)
+        contents = raw_digests(flight.files)
+        judged.result()
     metrics = publish(
         cube_uri,
         step="ingest",
-        inputs={"campaign": campaign_digest, **_contents(flight.files)},
+        inputs={"campaign": campaign_digest, **contents},
         settings=settings,
         write=lambda folder: _write_cube(folder, file, flight, settings),
     )
@@ -94,22 +97,6 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
         write=lambda folder: _write_reference(folder, file, flight, masks),
     )
     return {**metrics, **found}
-
-
-def _contents(paths: Sequence[Path]) -> dict[str, str]:
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(map(str, paths), pool.map(_content, paths), strict=True))
-
-
-def _content(path: Path) -> str:
-    """Return the digest of a raw file, or of all files of a raw store."""
-    if path.is_file():
-        return digest(path)
-    total = hashlib.sha256()
-    for part in sorted(path.rglob("*")):
-        if part.is_file():
-            total.update(f"{part.relative_to(path).as_posix()}\0{digest(part)}\0".encode())
-    return total.hexdigest()
 
 
 def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: IngestSettings) -> Metrics:

@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pytest
 
+from focus_core.cubes.axes import PIXELS, PixelGrid, Shape2d
 from focus_core.cubes.flight import Flight, open_flight
+from focus_core.cubes.strip import Strip, sample_lines
 from focus_core.errors import CampaignError, CubeError
 from tests.focus_core.cubes.small_campaign import COLS, ROWS, WAVELENGTH, Field, make_reflectance, map_info, write_envi
 
@@ -152,3 +155,33 @@ def test_bands_beyond_the_sensor_are_refused(field: Field) -> None:
 def test_targets_must_make_sense(field: Field, target: Any, fwhm: Any, message: str) -> None:
     with pytest.raises(CampaignError, match=rf"campaign\.yaml:\d+: resample_to: .*{message}"):
         resampled(field, target, fwhm)
+
+
+class Counted:
+    """An array-like file of 4 bands, 2000 rows and 1000 columns that holds each row's number, and counts rows read."""
+
+    ndim, dtype, shape = 3, np.dtype(np.float32), (4, 2000, 1000)
+
+    def __init__(self) -> None:
+        self.read = 0
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        rows = np.arange(self.shape[1], dtype=np.float32)[key[1]]
+        self.read += len(rows)
+        return np.broadcast_to(rows[None, :, None], (4, len(rows), 1000))[:, :, key[2]]
+
+
+def test_bands_are_judged_on_lines_all_over_a_strip_and_no_other_line_is_read() -> None:
+    counted = Counted()
+    lazy = da.from_array(counted, chunks=(4, 256, 1000), meta=np.empty((0, 0, 0), np.float32))
+    nm = np.arange(4.0)
+    grid = PixelGrid(Shape2d(2000, 1000), PIXELS)
+    strip = Strip((), grid, lambda rows: lazy[:, rows, :], nm, nm, np.ones(4, dtype=np.bool_))
+    found = sample_lines([strip])
+    lines = found[:, 0, 0]
+    assert found.shape == (64, 4, 1000)
+    assert len(np.unique(lines)) == len(lines)
+    assert lines[0] == 0
+    assert lines[-1] == 1999
+    assert np.diff(lines).max() < 2000 / 64 * 5
+    assert counted.read == len(lines)
