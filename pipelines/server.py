@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 EXPERIMENT = "focus"
 _GOOD = "SUCCEEDED"
 _BAD = ("FAILED", "CANCELED", "SKIPPED")
+_LOST = (*_BAD, "CANCELING")
+SETTLE_SECONDS = 3.0
+"""How long a server may take to show a run to others, s; its own times of creation are whole seconds."""
 _FIRST_POLL_SECONDS = 0.1
 _POLL_SECONDS = 10.0
 _GONE = 404
@@ -91,8 +94,34 @@ class Server:
 
             self._client = Client(host=address, namespace=namespace or "kubeflow", existing_token=token)
 
-    def submit(self, pipeline: str, name: str, arguments: Mapping[str, Any], placement: Placement) -> str:
-        """Start a run and return its id; a run of this name that has not failed is taken instead."""
+    def submit(
+        self,
+        pipeline: str,
+        name: str,
+        arguments: Mapping[str, Any],
+        placement: Placement,
+        *,
+        settle_s: float = SETTLE_SECONDS,
+    ) -> str:
+        """Start a run and return its id; a run of this name that has not failed is taken instead.
+
+        A server takes any number of runs of one name. Of all that submit it at once, each therefore looks again when
+        the others' runs must be visible, keeps the first, and takes its own back where that is not the first.
+
+        Parameters
+        ----------
+        pipeline, arguments, placement
+            What runs, on what and where.
+        name
+            Name of the run, made of everything that it depends on.
+        settle_s
+            How long the others are waited for, seconds; 0 where nobody else can submit this name.
+
+        Raises
+        ------
+        ServerError
+            If the server does not answer or refuses.
+        """
         found = self.find(name)
         if found is not None:
             logger.info("'%s' was submitted before as run %s", name, found)
@@ -105,14 +134,15 @@ class Server:
                 started = self._client.create_run_from_pipeline_package(
                     package, arguments=dict(arguments), run_name=name, experiment_name=EXPERIMENT, enable_caching=False
                 )
-        return str(started.run_id)
+        return self._give_way(name, str(started.run_id), settle_s) if settle_s else str(started.run_id)
 
     def find(self, name: str) -> str | None:
-        """Return the id of the newest run of this name that has not failed."""
+        """Return the id of the first run of this name that has not failed and is not being ended."""
         chosen = json.dumps({"predicates": [{"operation": "EQUALS", "key": "display_name", "stringValue": name}]})
         with self._reported(f"look for the run '{name}'"):
             page = self._client.list_runs(page_size=100, sort_by="created_at desc", filter=chosen)
-        return next((str(run.run_id) for run in page.runs or () if run.state not in _BAD), None)
+        standing = [(run.created_at, str(run.run_id)) for run in page.runs or () if run.state not in _LOST]
+        return min(standing)[1] if standing else None
 
     def state(self, run_id: str) -> RunState:
         """Return where a run stands; one that was deleted has failed."""
@@ -157,6 +187,17 @@ class Server:
                     return now
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _POLL_SECONDS)
+
+    def _give_way(self, name: str, own: str, settle_s: float) -> str:
+        """Return the first run of this name, and take one's own back where it is another."""
+        time.sleep(settle_s)
+        first = self.find(name)
+        if first is None or first == own:
+            return own
+        logger.info("'%s' was submitted at the same moment as run %s; run %s is taken back", name, first, own)
+        with self._reported(f"take the run {own} back"):
+            self._client.delete_run(own)
+        return first
 
     def _probe(self, token: str | None) -> None:
         """Ask once whether the server is there; the client would ask for half a minute and print each traceback."""

@@ -69,7 +69,8 @@ class AtServer:
         """Submit a flight under a name made of its content: the server is asked for it before a second is made."""
         name = f"campaign {flight.campaign} {flight.digest[:16]}"
         arguments = campaign_arguments(file, self.layout, self.settings)
-        return self.server.submit("campaign", name, arguments, self.placement)
+        # Its claim in the ledger keeps other watchers away.
+        return self.server.submit("campaign", name, arguments, self.placement, settle_s=0.0)
 
     def settle(self, ledger: Ledger) -> None:
         """Ask the server for every run that is still open in the ledger."""

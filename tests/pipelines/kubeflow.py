@@ -1,6 +1,7 @@
 """A stand-in for Kubeflow's API server: real HTTP, the few endpoints that the client calls, and the server's own checks
 of a pipeline as far as the SDK's protocol buffers hold them. It runs nothing."""
 
+import datetime as dt
 import json
 import threading
 import urllib.parse
@@ -15,6 +16,7 @@ class StandIn:
 
     def __init__(self, ends="SUCCEEDED", task_error=None, lock_out=False):
         self.runs, self.looks, self.ends, self.task_error, self.lock_out = {}, {}, ends, task_error, lock_out
+        self.deleted = []
         self._lock = threading.Lock()
         owner = self
 
@@ -27,6 +29,9 @@ class StandIn:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 self.answer(*owner.post(urllib.parse.urlsplit(self.path).path, body))
+
+            def do_DELETE(self):
+                self.answer(*owner.delete(urllib.parse.urlsplit(self.path).path))
 
             def answer(self, status, content):
                 text = json.dumps(content).encode()
@@ -71,11 +76,19 @@ class StandIn:
         if unknown:
             return 400, {"error": f"unknown parameters {sorted(unknown)}"}
         with self._lock:
-            run_id = f"run-{len(self.runs) + 1}"
+            run_id = f"run-{len(self.looks) + 1}"
             self.runs[run_id] = {"run_id": run_id, "display_name": body["display_name"], "state": "PENDING"}
+            # Kubeflow keeps whole seconds.
+            self.runs[run_id]["created_at"] = f"{dt.datetime.now(dt.UTC):%Y-%m-%dT%H:%M:%SZ}"
             self.runs[run_id]["runtime_config"] = body["runtime_config"]
             self.looks[run_id] = 0
             return 200, self.runs[run_id]
+
+    def delete(self, path):
+        with self._lock:
+            self.deleted.append(path.removeprefix("/apis/v2beta1/runs/"))
+            del self.runs[self.deleted[-1]]
+        return 200, {}
 
     def _looked_at(self, run_id):
         with self._lock:

@@ -1,13 +1,20 @@
 """The Kubeflow client against a stand-in over real HTTP; no Kubeflow server was at hand."""
 
+import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from focus_core.cli.exits import run_app
 from pipelines.__main__ import app
+from pipelines.placement import Placement
 from pipelines.server import Server, ServerError
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -98,3 +105,56 @@ def test_following_outlives_a_server_that_is_away(stand_in, arrive, tmp_path):
     assert server.follow("run-1", said.append).state == "SUCCEEDED"
     assert "it answered 503" in said[0]
     assert said[-1] == "tile: succeeded"
+
+
+def hide_until(server, count):
+    """Let nobody see a run before so many have asked for one: each of them then submits its own."""
+    asked, real = threading.Barrier(count, timeout=180), server.get
+
+    def get(place):
+        if place.path.endswith("/runs") and not server.looks:
+            asked.wait()
+            return 200, {}
+        return real(place)
+
+    server.get = get
+
+
+@pytest.mark.services
+def test_ten_submissions_of_a_campaign_at_once_are_one_run(arrive, stand_in, tmp_path):
+    server, place = stand_in(), arrive()
+    hide_until(server, 10)
+    command = [sys.executable, "-m", "pipelines", "submit", "campaign", str(place / "campaign.yaml"), "--no-follow"]
+    command += ["--out", str(tmp_path / "out"), "--server", server.address]
+    with ThreadPoolExecutor(10) as pool:
+        runs = [
+            pool.submit(subprocess.run, command, cwd=ROOT, capture_output=True, text=True, check=False)
+            for _ in range(10)
+        ]
+    done = [run.result() for run in runs]
+    assert [run.returncode for run in done] == [0] * 10, [run.stderr for run in done]
+    assert len(server.looks) == 10
+    (first,) = server.runs
+    assert {run.stdout for run in done} == {f"{first}\n"}
+    assert len(server.deleted) == 9
+
+
+@pytest.mark.parametrize(
+    ("other", "kept"),
+    [
+        ({"created_at": "2026-06-12T09:00:00Z", "state": "RUNNING"}, "other"),
+        ({"created_at": "2126-06-12T09:00:00Z", "state": "RUNNING"}, "run-1"),
+        ({"created_at": "2026-06-12T09:00:00Z", "state": "CANCELING"}, "run-1"),
+    ],
+)
+def test_who_submits_at_the_same_moment_keeps_the_first_run(stand_in, other, kept):
+    server = stand_in()
+    real = server.post
+
+    def post(path, body):
+        server.runs["other"] = {"run_id": "other", "display_name": "one name", **other}
+        return real(path, {**body, "runtime_config": {"parameters": {}}})
+
+    server.post = post
+    assert Server(server.address).submit("campaign", "one name", {}, Placement(), settle_s=0.01) == kept
+    assert server.deleted == ([] if kept == "run-1" else ["run-1"])
