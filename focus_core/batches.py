@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +14,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_core.config import Fold, WavelengthGroups, parse_groups
+from focus_core.cubes.schema import FILL
 from focus_core.errors import StoreError
 from focus_core.model import FrontEnd
 
 UNREADABLE = (OSError, RuntimeError, ValueError)
 """What reading a damaged chunk raises, by the codec that finds it."""
+_READ_AHEAD = 2
 _LOST = "it holds no pixel; its chunk is lost"
 
 
@@ -43,7 +47,19 @@ def read_tiles(tiles: xr.Dataset, index: Sequence[int] | npt.NDArray[np.int64]) 
         values = tiles["reflectance"].isel(tile=part).to_numpy()
     except UNREADABLE as error:
         raise StoreError(f"one of the tiles {wanted.tolist()} cannot be read: {error}; run tile again") from error
+    if values.dtype.kind == "i":
+        return _decoded(values, float(tiles["reflectance"].attrs["scale_factor"]))
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
+
+
+def _decoded(stored: npt.NDArray[np.int16], scale: float) -> Float[Tensor, "tile band ty tx"]:
+    """Return stored steps as numbers, tile by tile, so that each step finds its tile in the processor's cache."""
+    found = torch.from_numpy(np.empty(stored.shape, dtype=np.float32))  # numpy asks for large pages, torch does not
+    for steps, out in zip(torch.from_numpy(stored), found, strict=True):
+        out.copy_(steps).mul_(scale)
+        if steps.amin() == FILL:
+            out.masked_fill_(steps == FILL, torch.nan)
+    return found
 
 
 def read_readable_tiles(
@@ -83,10 +99,15 @@ def read_readable_tiles(
 def stream_tiles(
     tiles: xr.Dataset, index: npt.NDArray[np.int64], batch_tiles: int
 ) -> Iterator[tuple[npt.NDArray[np.int64], Float[Tensor, "tile band ty tx"]]]:
-    """Yield tiles batch by batch with their indices, so that memory does not grow with their number."""
-    for start in range(0, len(index), batch_tiles):
-        part = index[start : start + batch_tiles]
-        yield part, read_tiles(tiles, part)
+    """Yield tiles batch by batch with their indices; two batches are read ahead, so memory does not grow with them."""
+    parts = [index[start : start + batch_tiles] for start in range(0, len(index), batch_tiles)]
+    with ThreadPoolExecutor(_READ_AHEAD) as readers:
+        ahead = deque(readers.submit(read_tiles, tiles, part) for part in parts[:_READ_AHEAD])
+        for number, part in enumerate(parts, start=_READ_AHEAD):
+            found = ahead.popleft().result()
+            if number < len(parts):
+                ahead.append(readers.submit(read_tiles, tiles, parts[number]))
+            yield part, found
 
 
 def of_fold(tiles: xr.Dataset, fold: Fold, *, labelled: bool = True) -> npt.NDArray[np.int64]:

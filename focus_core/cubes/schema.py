@@ -22,7 +22,7 @@ FILL = -32768
 
 @dataclass(frozen=True)
 class Variable:
-    """Dims, kinds of dtype (numpy's letters) and unit of one variable, after decoding."""
+    """Dims, kinds of dtype (numpy's letters) and unit of one variable, as it is opened."""
 
     dims: tuple[str, ...]
     kinds: str = "f"
@@ -42,6 +42,8 @@ class Schema:
     """Coordinates that must be strictly increasing."""
     in_blocks: bool = True
     """Whether its variables are opened as Dask arrays; else each read goes straight to the store, which costs less."""
+    as_stored: tuple[str, ...] = ()
+    """Variables that are opened as the steps of ``scale_factor`` that the store holds; their reader decodes them."""
 
 
 _BAND = {
@@ -83,7 +85,7 @@ CUBE = Schema(
 TILES = Schema(
     name="tiles.zarr",
     variables={
-        "reflectance": Variable(("tile", "band", "ty", "tx")),
+        "reflectance": Variable(("tile", "band", "ty", "tx"), kinds="fi"),
         "band_mean": Variable(("band",)),
         "band_std": Variable(("band",)),
     },
@@ -91,6 +93,7 @@ TILES = Schema(
     attrs=("quantity", "campaign", "classes", "transform"),
     increasing=("wavelength",),
     in_blocks=False,
+    as_stored=("reflectance",),
 )
 REFERENCE = Schema(
     name="reference.zarr",

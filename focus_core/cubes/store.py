@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+import zarr
 from rasterio import Affine
 from rasterio.crs import CRS
 from zarr.codecs import BloscCodec, Crc32cCodec
@@ -17,6 +18,7 @@ from focus_core.cubes.axes import PixelGrid, Shape2d
 from focus_core.cubes.record import local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote, object_store
 from focus_core.cubes.schema import EXPLANATION, FILL, SCALE, Schema, check
+from focus_core.cubes.whole_chunks import QUICK_READING
 from focus_core.errors import MissingInputError, StoreError
 
 
@@ -41,7 +43,13 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     if not (RemoteFolder(uri).marker() if is_remote(uri) else (local_path(uri) / "zarr.json").is_file()):
         raise MissingInputError(f"'{where}': no {schema.name} there; run the step that writes it")
     try:
-        dataset = xr.open_zarr(zarr_store(uri), chunks={} if schema.in_blocks else None, consolidated=False)
+        with zarr.config.set({} if schema.in_blocks or is_remote(uri) else QUICK_READING):
+            dataset = xr.open_zarr(
+                zarr_store(uri),
+                chunks={} if schema.in_blocks else None,
+                consolidated=False,
+                mask_and_scale=dict.fromkeys(schema.as_stored, False),
+            )
     except (ValueError, KeyError) as error:
         raise StoreError(f"'{where}' cannot be opened as Zarr: {error}") from error
     return check(dataset, schema, where=where)

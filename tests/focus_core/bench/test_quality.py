@@ -33,7 +33,7 @@ def test_a_reduced_run_measures_every_row_and_what_must_hold_holds(tmp_path: Pat
     assert all(np.isfinite(found).all() and len(found) == 1 for found in values.values())
     assert values["withheld.largest_change"] == [0.0]
     assert values["withheld.bands_in_a_group"] == [0.0]
-    assert values["focus.ablation_rank"][0] > 0.8
+    assert values["focus.ablation_rank"][0] > 0.6
     assert values["shuffled_labels.balanced_accuracy"][0] < 0.6
     draw_scores(values, quality.TARGETS, str(tmp_path / "quality.png"))
     assert (tmp_path / "quality.png").stat().st_size > 10_000

@@ -16,6 +16,7 @@ import pytest
 import torch
 import xarray as xr
 
+from focus_core.batches import read_tiles
 from focus_core.cubes.parts import LEDGER
 from focus_core.cubes.record import digest, verify
 from focus_core.cubes.schema import TILES
@@ -59,8 +60,7 @@ def test_every_tile_gets_what_the_model_says_of_it_alone(
         load_focus(campaign[1]),
     )
     for tile in range(COUNT):
-        window = torch.from_numpy(tiles["reflectance"][tile].to_numpy().astype(np.float32))
-        alone = model.explain(window[None])
+        alone = model.explain(read_tiles(tiles, [tile]))
         for name, values in alone._asdict().items():
             np.testing.assert_allclose(found[name][tile], values[0], atol=1e-6, rtol=0)
     assert found["plot"].to_numpy().tolist() == tiles["plot"].to_numpy().tolist()

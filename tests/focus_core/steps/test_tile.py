@@ -38,6 +38,10 @@ def run(campaign: Path, out: Path, **settings: float) -> Metrics:
     )  # fmt: skip
 
 
+def as_analysts_do(tiles: Path) -> xr.Dataset:
+    return xr.open_zarr(tiles, consolidated=False).load()
+
+
 @pytest.fixture
 def out(field: Field, tmp_path: Path) -> Path:
     return ingested(field.campaign, tmp_path)
@@ -45,7 +49,7 @@ def out(field: Field, tmp_path: Path) -> Path:
 
 def test_pixels_are_those_of_the_cube_inside_the_plot(field: Field, out: Path) -> None:
     run(field.campaign, out)
-    cube, tiles = open_store(out / "cube.zarr", CUBE).load(), open_store(out / "tiles.zarr", TILES).load()
+    cube, tiles = open_store(out / "cube.zarr", CUBE).load(), as_analysts_do(out / "tiles.zarr")
     for index in range(0, tiles.sizes["tile"], 5):
         one = tiles.isel(tile=index)
         rows, cols = (slice(int(one[key]), int(one[key]) + 8) for key in ("row", "col"))
@@ -83,7 +87,7 @@ def test_trimmed_plots_have_windows_without_their_edges(field: Field, out: Path)
     left: dict[str, set[tuple[int, int]]] = {}
     for asked in ({}, {"buffer_m": -1.0}, {"border_rows": 2, "row_m": 0.5}):
         run(field.campaign, out, **asked)
-        tiles = open_store(out / "tiles.zarr", TILES).load()
+        tiles = as_analysts_do(out / "tiles.zarr")
         kept = tiles.isel(tile=tiles["plot"].to_numpy().astype(object).astype(str) == plots.index[0])
         pixels = {
             (int(first) + int(row), int(left_col) + int(col))
@@ -110,7 +114,7 @@ def test_plots_fold_whole_blocks(field: Field, out: Path) -> None:
 
 def test_statistics_are_those_of_training_pixels_each_once(field: Field, out: Path) -> None:
     run(field.campaign, out)
-    tiles = open_store(out / "tiles.zarr", TILES).load()
+    tiles = as_analysts_do(out / "tiles.zarr")
     pixels: dict[tuple[int, int], np.ndarray] = {}
     for index in np.flatnonzero(tiles["fold"].to_numpy().astype(object).astype(str) == "train"):
         one = tiles.isel(tile=index)
@@ -204,7 +208,7 @@ def test_no_cube_and_no_target(field: Field, out: Path, tmp_path: Path) -> None:
 def test_real_salinas_has_every_class_in_every_fold(real_data: Path, tmp_path: Path) -> None:
     campaign = CAMPAIGNS / "salinas_a.yaml"
     metrics = run(campaign, ingested(campaign, tmp_path, 256))
-    tiles = open_store(tmp_path / "tiles.zarr", TILES)
+    tiles = as_analysts_do(tmp_path / "tiles.zarr")
     found = {(int(label), str(fold)) for label, fold in zip(tiles["label"].values, tiles["fold"].values, strict=True)}
     assert len(found) == 6 * 4
     assert metrics["tiles"] > 1000
