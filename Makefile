@@ -19,7 +19,7 @@ READY := $(VENV)/.ready
 # The object store that tests talk to is no part of the environment: its packages are its own.
 SWIFT := $(VENV)/swift
 LOCKS := requirements/base.txt requirements/torch.txt
-EXTRAS := pipelines bench demo dev
+EXTRAS := pipelines server bench demo dev
 FLIGHTS := $(DEMO)/field/flight-1/campaign.yaml $(DEMO)/field/flight-2/campaign.yaml
 
 # uv reads none of pip's settings: the index and the certificates that pip is set up with are handed on.
