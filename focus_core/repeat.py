@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,7 +20,8 @@ def repeated(action: Callable[[], object], *, every_s: float) -> Iterator[None]:
         while not over.wait(every_s):
             action()
 
-    thread = threading.Thread(target=run, daemon=True)
+    # What is logged there is about the same run.
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
         yield

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from focus_core import log
 from focus_core.cli.exits import run_app
 from focus_core.cli.options import Json, Set, SettingsFile
 from focus_core.cli.settings import read_settings
@@ -140,7 +141,8 @@ def watch(
     from pipelines.placement import read_placement
     from pipelines.watch import AtServer, Here, look, serve
 
-    logging.basicConfig(format="%(asctime)s %(levelname).1s %(message)s", level=logging.INFO)
+    log.configure("%(asctime)s %(levelname).1s %(message)s")
+    logging.getLogger().setLevel(logging.INFO)
     logging.getLogger("urllib3").setLevel(logging.ERROR)
     layout, chosen = RunLayout.below(out), read_settings(RunSettings, settings, assignments or [])
     layout.make()

@@ -8,9 +8,12 @@ import sys
 from collections import deque
 from pathlib import Path
 
+from focus_core.log import is_json
+
 _COLOUR = re.compile(r"\x1b\[\d+m")
 _TASK = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - (Executing task .*|Task .* finished .*)$")
 _STEP = re.compile(r"^\s*\[KFP Executor [^]]*\]: (.*)$")
+_JSON = re.compile(r'^\s*(\{"time": .*\})$')
 _ON_PURPOSE = re.compile(r"focus_core\.errors\.\w+: ")
 _KUBEFLOWS_OWN = ("Looking for component", "Loading KFP component", "Got executor_input", "Wrote executor output")
 _LAST = 60
@@ -65,7 +68,10 @@ class TaskLog(io.TextIOBase):
     def _take(self, line: str) -> None:
         self._last.append(line)
         found = _TASK.match(line) or _STEP.match(line)
+        if is_json():
+            # Kubeflow's own lines stay in the file: whoever collects JSON gets nothing else.
+            found = _JSON.match(line)
         if found and not found.group(1).startswith(_KUBEFLOWS_OWN):
-            indent = "" if _TASK.match(line) else "    "
+            indent = "    " if _STEP.match(line) else ""
             sys.stderr.write(f"{indent}{found.group(1)}\n")
             sys.stderr.flush()

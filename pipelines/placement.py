@@ -12,11 +12,13 @@ import yaml
 from kfp import dsl, kubernetes
 from pydantic import Field
 
+from focus_core import log
 from focus_core.config import NotifySettings, Settings, from_mapping
 from focus_core.errors import MissingInputError, SettingsError
 
 LABELS = {"app.kubernetes.io/name": "focus-task", "app.kubernetes.io/part-of": "focus"}
 """What the network policies in ``infra/`` know the tasks by."""
+_RUN_ID = "metadata.labels['pipeline/runid']"
 _QUANTITY = r"^\d+(\.\d+)?(m|[KMGT]i?)?$"
 _NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$"
 
@@ -100,6 +102,7 @@ class Placement(Settings):
         task.set_caching_options(False)
         for name, value in sorted({"FOCUS_STATUS": "status", **self.environment}.items()):
             task.set_env_variable(name, value)
+        kubernetes.use_field_path_as_env(task, env_name=log.RUN, field_path=_RUN_ID)
         for secret, keys in sorted({**self.secrets, **own.secrets}.items()):
             kubernetes.use_secret_as_env(task, secret_name=secret, secret_key_to_env=keys)
         if self.volume:

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+from focus_core import log
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.remote import is_remote
 from focus_core.errors import FlightsError, FocusError
@@ -49,6 +50,7 @@ class Here:
         """Run a flight to its end."""
         from pipelines.local import run
 
+        log.begin_run(anew=True)
         run([file], self.layout, self.settings, fit=False)
         return ""
 
@@ -144,6 +146,8 @@ def look(
             ledger.close_flight(flight, "failed", str(error))
         else:
             done.started.append(flight.campaign)
+            with log.about(campaign=flight.campaign, **({"run": run} if run else {})):
+                logger.info("%s: taken up", flight.campaign)
             if run:
                 ledger.submitted(flight, run)
             else:
@@ -205,10 +209,9 @@ def serve(step: Callable[[], Round], *, every_s: float | None) -> None:
                 raise
             logger.warning("%s; looking again in %.0f s", error, every_s)
         else:
-            for campaign in done.started:
-                logger.info("%s: taken up", campaign)
             for campaign, reason in done.failed.items():
-                logger.error("%s: %s", campaign, reason)
+                with log.about(campaign=campaign):
+                    logger.error("%s: %s", campaign, reason)
             for path, reason in done.waiting.items():
                 if told.get(path) != reason:
                     logger.info("waits: %s", reason)

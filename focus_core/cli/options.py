@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from focus_core import log
+
 
 def _configure_logging(verbose: bool) -> bool:
-    logging.basicConfig(format="%(levelname).1s %(name)s: %(message)s")
+    log.configure("%(levelname).1s %(name)s: %(message)s")
     logging.getLogger("focus_core").setLevel(logging.DEBUG if verbose else logging.WARNING)
     # The one long command says which step it is at, asked or not.
     logging.getLogger("focus_core.steps.run").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from focus_core import log
 from focus_core.cli.settings import read_settings
 from focus_core.cli.summary import emit, print_table
 
@@ -57,6 +58,7 @@ def whole_run(
     layout.make()
     # Worker processes and the steps read the registry's place from here.
     os.environ["MLFLOW_TRACKING_URI"] = tracking or os.environ.get("MLFLOW_TRACKING_URI") or layout.tracking
+    log.begin_run()
     started = time.perf_counter()
     metrics = chain(files, layout, settings)
     seconds = time.perf_counter() - started

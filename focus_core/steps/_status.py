@@ -1,7 +1,7 @@
 """What a step leaves for whoever asks why a run ended: its state, and its reason where it failed.
 
-Only where the variable ``FOCUS_STATUS`` names a folder, as the pipelines do, and the target is local; a step called
-from Python leaves nothing.
+Its lines in the log bear its name and its campaign. A record is left only where the variable ``FOCUS_STATUS`` names a
+folder, as the pipelines do, and the target is local; a step called from Python leaves nothing.
 A killed step cannot say anything: its record still says that it runs.
 """
 
@@ -13,10 +13,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Literal, ParamSpec
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal, ParamSpec
 
+from focus_core import log
 from focus_core.config import Settings
 from focus_core.cubes.publish import Metrics
 from focus_core.cubes.record import local_path
@@ -53,24 +55,36 @@ def recorded(beside: str) -> Callable[[Callable[P, Metrics]], Callable[P, Metric
 
         @functools.wraps(step)
         def wrapped(*args: P.args, **kwargs: P.kwargs) -> Metrics:
-            path = _path(str(signature.bind(*args, **kwargs).arguments[beside]), step.__name__)
-            if path is None:
-                return step(*args, **kwargs)
-            status = Status(verb=step.__name__, state="running", started=time.time())
-            _write(path, status)
-            try:
-                metrics = step(*args, **kwargs)
-            except BaseException as error:
-                # The message of an error on purpose says all; a defect is known by its kind.
-                reason = str(error) if isinstance(error, FocusError) else f"{type(error).__name__}: {error}"
-                _write(path, _ended(status, "failed", reason))
-                raise
-            _write(path, _ended(status, "done"))
-            return metrics
+            given = signature.bind(*args, **kwargs).arguments
+            path = _path(str(given[beside]), step.__name__)
+            with log.about(step=step.__name__, **_campaign(given)):
+                if path is None:
+                    return step(*args, **kwargs)
+                log.adopt()
+                with _written(path, Status(verb=step.__name__, state="running", started=time.time())):
+                    return step(*args, **kwargs)
 
         return wrapped
 
     return decorate
+
+
+@contextmanager
+def _written(path: Path, status: Status) -> Iterator[None]:
+    """Write and tell what becomes of a step."""
+    _write(path, status)
+    try:
+        yield
+    except BaseException as error:
+        # The message of an error on purpose says all; a defect is known by its kind.
+        reason = str(error) if isinstance(error, FocusError) else f"{type(error).__name__}: {error}"
+        ended = _ended(status, "failed", reason)
+        logger.error("%s: failed after %.1f s: %s", status.verb, ended.seconds, reason)  # noqa: TRY400 - it is raised
+        _write(path, ended)
+        raise
+    ended = _ended(status, "done")
+    logger.info("%s: done after %.1f s", status.verb, ended.seconds)
+    _write(path, ended)
 
 
 def statuses(folder: str | Path) -> list[Status]:
@@ -82,6 +96,12 @@ def statuses(folder: str | Path) -> list[Status]:
         except (OSError, ValueError) as error:
             logger.warning("'%s' is no status of a step: %s", path, error)
     return sorted(found, key=lambda status: status.started)
+
+
+def _campaign(given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the id of the campaign that a step works on: a run keeps its stores in a folder of that name."""
+    store = given.get("cube_uri") or given.get("tiles_uri")
+    return {} if store is None else {"campaign": PurePosixPath(store).parent.name}
 
 
 def _path(uri: str, verb: str) -> Path | None:

@@ -16,6 +16,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from focus_core import log
 from focus_core.config import NotifySettings
 from focus_core.cubes.publish import Metrics
 from focus_core.errors import NotifyError, SettingsError
@@ -62,7 +63,9 @@ def notify(subject: str, folders: list[str], *, settings: NotifySettings) -> Met
         return {"failed": 0.0, "told": 0.0}
     title = f"FOCUS: {' '.join(subject.split())}: " + ("failed" if failed else "done")
     text = "\n".join([title, *(lines or [f"{len(found)} steps finished"])])
-    logger.warning("%s", text)
+    log.adopt()
+    with log.about(step="notify"):
+        logger.warning("%s", text)
     told = _post(title, text, lines, settings) + _mail(title, text, settings)
     return {"failed": float(failed), "told": float(told)}
 

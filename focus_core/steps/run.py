@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import cast
 
+from focus_core import log
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.publish import Metrics
 
@@ -52,11 +53,12 @@ def run(files: Sequence[CampaignFile], layout: RunLayout, settings: RunSettings,
     for index, file in enumerate(files):
         for verb, uris in _plan(file, layout, settings.champion, fit=fit and index == 0):
             prefix = f"{file.campaign.campaign}.{verb}"
-            logger.info("%s: %s …", file.campaign.campaign, verb)
-            started = time.perf_counter()
-            found = load_step(verb)(*uris, settings=getattr(settings, verb))
-            seconds = time.perf_counter() - started
-            logger.info("%s: %s took %.1f s", file.campaign.campaign, verb, seconds)
+            with log.about(campaign=file.campaign.campaign, step=verb):
+                logger.info("%s: %s …", file.campaign.campaign, verb)
+                started = time.perf_counter()
+                found = load_step(verb)(*uris, settings=getattr(settings, verb))
+                seconds = time.perf_counter() - started
+                logger.info("%s: %s took %.1f s", file.campaign.campaign, verb, seconds)
             metrics |= {f"{prefix}.{name}": value for name, value in found.items()}
             # The champion's evaluation follows the candidate's under the same name.
             metrics[f"{prefix}.seconds"] = metrics.get(f"{prefix}.seconds", 0.0) + seconds

@@ -121,6 +121,8 @@ def test_a_placement_reaches_every_task(tmp_path):
             ]
             variables = {item["envVar"] for item in pod["secretAsEnv"][0]["keyToEnv"]}
             assert variables == {"MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"}
+            (field,) = pod["fieldPathAsEnv"]
+            assert (field["name"], field["fieldPath"]) == ("FOCUS_RUN", "metadata.labels['pipeline/runid']")
             told = {item["name"]: item["value"] for item in executors[name]["container"]["env"]}
             assert told == {"MLFLOW_TRACKING_URI": "http://mlflow:5000", "FOCUS_STATUS": "status"}
             if name != "exec-train":

@@ -85,6 +85,25 @@ def test_a_failing_task_ends_the_run_with_its_reason(tiny_field, tmp_path):
     assert not (tmp_path / "run" / "importance.zarr").exists()
 
 
+@pytest.mark.timeout(300)
+@pytest.mark.services
+def test_a_run_logs_json_with_the_ids_of_run_campaign_and_step(tiny_field, tmp_path, monkeypatch):
+    monkeypatch.setenv("FOCUS_LOG", "json")
+    monkeypatch.setenv("FOCUS_RUN", "run-7")
+    done = pipelines(tiny_field / "flight-1" / "campaign.yaml", "--out", tmp_path / "run", "--no-train")
+    assert done.returncode == 2
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert {line["run"] for line in lines} == {"run-7"}
+    (name,) = {line["campaign"] for line in lines if "campaign" in line}
+    assert (tmp_path / "run" / name / "cube.zarr").is_dir()
+    ended = {line["step"]: line for line in lines if " after " in line["message"]}
+    assert ended["ingest"]["message"].startswith("ingest: done after")
+    failed = ended.get("explain") or ended["evaluate"]
+    assert (failed["level"], failed["campaign"]) == ("ERROR", name)
+    assert "the model 'focus' has no champion" in failed["message"]
+    assert lines[-1]["message"].startswith("pipelines: the model 'focus' has no champion")
+
+
 def test_a_wrong_campaign_is_refused_before_the_first_task(tmp_path):
     done = pipelines(tmp_path / "none.yaml", "--out", tmp_path / "run")
     assert done.returncode == 2

@@ -1,5 +1,7 @@
 """The log keeps every line; the terminal gets those that tell something."""
 
+import contextlib
+
 from pipelines.log import TaskLog
 
 TEXT = """09:00:00.000 - INFO - Executing task \x1b[96m'tile'\x1b[0m
@@ -27,6 +29,15 @@ def test_telling_lines_are_shown_and_all_are_kept(tmp_path, capsys):
     kept = (tmp_path / "log.txt").read_text(encoding="utf-8")
     assert '{"inputs": {}}' in kept
     assert len(kept.splitlines()) == len(TEXT.splitlines())
+
+
+def test_lines_of_json_are_shown_as_they_are_and_nothing_else(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("FOCUS_LOG", "json")
+    line = '{"time": "2026-06-12T09:00:00.000+00:00", "level": "INFO", "message": "field: 216 tiles"}'
+    with contextlib.closing(TaskLog(tmp_path / "log.txt")) as log:
+        log.write(f"{TEXT}    {line}\n")
+    assert capsys.readouterr().err == f"{line}\n"
+    assert "Executing task" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 def test_the_reason_is_the_message_of_an_error_on_purpose(tmp_path):

@@ -1,5 +1,8 @@
 """New flights start by themselves and once, whatever the watchers do."""
 
+import io
+import json
+import logging
 import os
 import subprocess
 import sys
@@ -8,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from focus_core import log
 from focus_core.config import RunLayout, RunSettings
 from focus_core.errors import FlightsError
 from pipelines.ledger import Ledger
@@ -58,6 +62,20 @@ def test_each_flight_is_submitted_once_and_followed_to_its_end(arrive, stand_in,
         str(tmp_path / "incoming" / "flight-2" / "campaign.yaml")
     }
     assert arguments.endswith("flight-2/campaign.yaml")
+
+
+def test_what_is_taken_up_is_logged_with_campaign_and_run(arrive, stand_in, watching, monkeypatch):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    monkeypatch.setattr(logging.getLogger("pipelines.watch"), "handlers", [handler])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [handler])
+    monkeypatch.setattr(logging.getLogger("pipelines.watch"), "level", logging.INFO)
+    monkeypatch.setenv("FOCUS_LOG", "json")
+    log.adopt()
+    arrive("flight-1")
+    watching(stand_in())()
+    line = json.loads(stream.getvalue().splitlines()[0])
+    assert (line["message"], line["campaign"], line["run"]) == ("flight-1: taken up", "flight-1", "run-1")
 
 
 def test_a_watcher_that_died_between_submission_and_ledger_does_not_submit_twice(
