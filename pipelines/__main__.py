@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,7 @@ from focus_core.errors import SettingsError
 if TYPE_CHECKING:
     from pipelines.ledger import Ledger
     from pipelines.server import Server
+    from pipelines.watch import Round
 
 PlacementFile = Annotated[
     str | None,
@@ -131,6 +133,10 @@ def watch(
         str | None,
         typer.Option("--ledger", envvar="FOCUS_LEDGER", help="Database URL; without it MLflow's own database."),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option("--metrics-port", min=0, max=65535, help="Show Prometheus metrics of the watcher on this port."),
+    ] = None,
     tracking: Tracking = None,
     settings: SettingsFile = None,
     assignments: Set = None,
@@ -151,7 +157,9 @@ def watch(
     runner = AtServer(_server(server, namespace), layout, chosen, place) if server else Here(layout, chosen)
     book = _ledger(ledger)
     how = {"settle_s": settle, "marker": marker, "failed_too": retry_failed, "copies": layout.incoming}
-    step = functools.partial(look, folder, book, runner, **how)
+    step: Callable[[], Round] = functools.partial(look, folder, book, runner, **how)
+    if metrics_port is not None:
+        step = _exposed(step, metrics_port)
     serve(step, every_s=None if once else every)
 
 
@@ -161,6 +169,14 @@ def _server(address: str | None, namespace: str | None) -> Server:
     if not address:
         raise SettingsError("no Kubeflow server is named: give --server URL or set FOCUS_KUBEFLOW")
     return Server(address, namespace=namespace, token=os.environ.get("FOCUS_KUBEFLOW_TOKEN"))
+
+
+def _exposed(step: Callable[[], Round], port: int) -> Callable[[], Round]:
+    from pipelines.exposed import Exposed
+
+    exposed = Exposed()
+    logging.getLogger(__name__).info("metrics are shown on port %d", exposed.serve(port))
+    return exposed.counted(step)
 
 
 def _ledger(url: str | None) -> Ledger:

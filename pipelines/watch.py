@@ -93,6 +93,8 @@ class Round:
     """Why each other one that this process took could not be started or ran badly."""
     waiting: dict[str, str] = field(default_factory=dict)
     """Why the remaining campaign files were left alone, by path."""
+    seen: int = 0
+    """Flights that had arrived whole and that nobody knew when the look began."""
 
 
 def look(
@@ -134,7 +136,7 @@ def look(
     else:
         found = scan(Path(folder), settle_s=settle_s, marker=marker, known=known)
     _hold_back(found, ledger)
-    done = Round(waiting=found.waiting)
+    done = Round(waiting=found.waiting, seen=len(found.ready))
     for flight, file in found.ready:
         if not ledger.claim(flight, failed_too=failed_too):
             continue

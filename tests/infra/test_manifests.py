@@ -64,9 +64,6 @@ def pods(name):
     for item in of_kind(name, "Deployment", "StatefulSet"):
         template = item["spec"]["template"]
         found[named(item)] = template["metadata"]["labels"], template["spec"]
-    for item in of_kind(name, "CronJob"):
-        template = item["spec"]["jobTemplate"]["spec"]["template"]
-        found[named(item)] = template["metadata"]["labels"], template["spec"]
     for item in of_kind(name, "DaskCluster"):
         for part in ("scheduler", "worker"):
             labels = {"dask.org/cluster-name": named(item), "dask.org/component": part}
@@ -144,15 +141,12 @@ def test_each_pod_is_restricted_and_bounded(name):
 
 
 @each
-def test_what_stays_up_is_probed_and_what_runs_once_is_bounded_in_time(name):
+def test_what_stays_up_is_probed(name):
     for item in of_kind(name, "Deployment", "StatefulSet"):
         (container,) = item["spec"]["template"]["spec"]["containers"]
         ports = {port["name"] for port in container["ports"]}
         for probe in ("readinessProbe", "livenessProbe"):
             assert container[probe].get("httpGet", {"port": next(iter(ports))})["port"] in ports
-    for item in of_kind(name, "CronJob"):
-        assert item["spec"]["concurrencyPolicy"] == "Forbid"
-        assert item["spec"]["jobTemplate"]["spec"]["activeDeadlineSeconds"] > 0
 
 
 @each
@@ -211,6 +205,20 @@ def test_services_and_policies_select_pods_that_exist_on_ports_that_they_open(na
 
 
 @each
+def test_prometheus_is_told_where_the_watcher_shows_its_metrics_and_is_let_in(name):
+    (watcher,) = [item for item in of_kind(name, "Deployment") if named(item) == "focus-watch"]
+    told = watcher["spec"]["template"]["metadata"]["annotations"]
+    (container,) = pods(name)["focus-watch"][1]["containers"]
+    (port,) = container["ports"]
+    assert told["prometheus.io/scrape"] == "true"
+    assert told["prometheus.io/port"] == str(port["containerPort"])
+    assert f"--metrics-port={port['containerPort']}" in container["args"]
+    (policy,) = [item for item in of_kind(name, "NetworkPolicy") if named(item) == "focus-watch"]
+    (rule,) = policy["spec"]["ingress"]
+    assert [item["port"] for item in rule["ports"]] == [port["containerPort"]]
+
+
+@each
 def test_no_pod_is_left_without_a_policy_in_both_directions(name):
     chosen = defaultdict(set)
     for item in of_kind(name, "NetworkPolicy"):
@@ -264,7 +272,8 @@ def test_the_watchers_command_and_variables_are_those_that_the_code_reads():
     parameters = get_command(app).commands["watch"].params
     options = {option for parameter in parameters for option in parameter.opts}
     assert {argument.partition("=")[0] for argument in watch["args"]} <= options
-    sources = "".join(path.read_text(encoding="utf-8") for path in (INFRA.parent / "pipelines").glob("*.py"))
+    files = [*(INFRA.parent / "pipelines").glob("*.py"), INFRA.parent / "focus_core" / "log.py"]
+    sources = "".join(path.read_text(encoding="utf-8") for path in files)
     assert all(f'"{item["name"]}"' in sources for item in watch["env"])
 
 
