@@ -5,7 +5,6 @@ Knows polygons and pixels; reads no spectra. Plots may overlap: a pixel then cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +13,6 @@ import shapely
 from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 from scipy import sparse
-from shapely.geometry.base import BaseGeometry
 
 from focus_core.cubes.axes import PixelBox
 
@@ -31,8 +29,8 @@ class Coverage(NamedTuple):
 
 
 def coverage(
-    shapes: Sequence[BaseGeometry],
-    numbers: Sequence[int],
+    shapes: npt.NDArray[np.object_],
+    numbers: npt.NDArray[np.int64],
     box: PixelBox,
     *,
     valid: npt.NDArray[np.bool_],
@@ -76,4 +74,4 @@ def coverage(
     rows, pixels = np.flatnonzero(count), np.flatnonzero(touched)
     starts = np.concatenate([[0], np.cumsum(count[rows])])
     matrix = sparse.csr_array((share[held], column, starts), shape=(len(rows), len(pixels)))
-    return Coverage(np.asarray(numbers, dtype=np.int64)[rows], pixels, matrix)
+    return Coverage(numbers[rows], pixels, matrix)

@@ -23,7 +23,7 @@ class Moments(NamedTuple):
     """``(4, row, band)``: ``Σw``, ``Σw²``, the weighted mean (0 without weight) and ``Σw·(x - mean)²``."""
 
 
-def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: float) -> Moments:
+def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: Any) -> Moments:
     """Return the moments of one chunk: all its bands in one product of the coverage with the covered pixels.
 
     Sums are taken around one of the chunk's own values in each band, so that a large mean does not swallow a small
@@ -36,21 +36,19 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: float) -> M
     cover
         What the plots cover of it.
     missing
-        Number that stands for a missing value; it counts in no band where it stands. NaN does so always.
+        Number, best of the chunk's dtype, that stands for a missing value; it counts in no band where it stands. NaN
+        does so always.
     """
-    stored = chunk.reshape(len(chunk), -1)[:, cover.pixels]
-    absent = (stored == missing) | np.isnan(stored)
-    x = np.ascontiguousarray(stored.T, dtype=np.float64)
-    share, squared = cover.share, cover.share.power(2)
-    first = x[absent.argmin(axis=1), np.arange(len(chunk))]
-    shift = np.where(np.isnan(first), 0.0, first)
-    x -= shift
-    if absent.any():
-        x[absent.T] = 0.0
-        present = np.ascontiguousarray(~absent.T, dtype=np.float64)
-        weight, square = share @ present, squared @ present
-    else:  # most chunks: every band has the same weights
-        weight, square = (np.repeat(matrix.sum(axis=1)[:, None], len(chunk), axis=1) for matrix in (share, squared))
+    stored = chunk.reshape(len(chunk), -1).take(cover.pixels, axis=1)
+    absent = stored == missing
+    if stored.dtype.kind == "f":
+        absent |= np.isnan(stored)
+    x, shift, present = _around_one(stored, absent)
+    share, square = cover.share, cover.share.power(2)
+    if present is None:  # most chunks: every band has the same weights
+        weight, squared = (np.repeat(matrix.sum(axis=1)[:, None], len(chunk), axis=1) for matrix in (share, square))
+    else:
+        weight, squared = share @ present, square @ present
     with np.errstate(invalid="ignore"):
         mean = np.where(weight > 0.0, (share @ x) / weight, 0.0)
     x *= x
@@ -59,7 +57,26 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: float) -> M
     # A difference below the rounding of its terms is no spread: a plot of one pixel has none.
     noise = np.finfo(np.float64).eps * (np.diff(share.indptr)[:, None] + 3) * squares
     spread[spread <= noise] = 0.0
-    return Moments(cover.plots, np.stack([weight, square, np.where(weight > 0.0, mean + shift, 0.0), spread]))
+    return Moments(cover.plots, np.stack([weight, squared, np.where(weight > 0.0, mean + shift, 0.0), spread]))
+
+
+def _around_one(
+    stored: npt.NDArray[Any], absent: npt.NDArray[np.bool_]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
+    """Return values ``(pixel, band)`` less one of their band, 0 where missing, that one, and 1 where there is a value.
+
+    The last is None where no value is missing.
+    """
+    # A difference of two short whole numbers fits 32 bits, and half the bytes turn sooner into the order wanted.
+    short = stored.dtype.kind in "iu" and stored.dtype.itemsize < 4
+    first = np.take_along_axis(stored, absent.argmin(axis=1)[:, None], axis=1)
+    shift = np.where(absent.all(axis=1, keepdims=True), 0, first)
+    difference = np.subtract(stored, shift, dtype=np.int32 if short else np.float64)
+    if not absent.any():
+        return np.ascontiguousarray(difference.T, dtype=np.float64), shift[:, 0].astype(np.float64), None
+    difference[absent] = 0
+    present = np.ascontiguousarray(~absent.T, dtype=np.float64)
+    return np.ascontiguousarray(difference.T, dtype=np.float64), shift[:, 0].astype(np.float64), present
 
 
 def merge(parts: Sequence[Moments]) -> Moments:
