@@ -1,5 +1,6 @@
-"""The field report: one page that says, in plain words and figures, what the model saw in which plot."""
+"""Pages: what the model saw in which plot of a flight, and why a model became champion or did not."""
 
 from focus_core.report.page import Sources, render_page
+from focus_core.report.promotion import Decision, render_decision
 
-__all__ = ["Sources", "render_page"]
+__all__ = ["Decision", "Sources", "render_decision", "render_page"]

@@ -1,20 +1,15 @@
 """Put figures, table and words on one page that needs nothing else: no network, no other file.
 
-Every text is escaped by the template; figures and outlines are JSON data blocks that cannot end their element; the only
-scripts that a browser runs are the page's own, named by digest in its content security policy.
+Figures and outlines are data blocks; the only scripts that a browser runs are the page's own.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
-import jinja2
 import numpy as np
 import plotly.graph_objects as go
 import pyproj
@@ -35,6 +30,7 @@ from focus_core.report.heat_map import importance_map, sink_map
 from focus_core.report.quality import bad_ranges, quick_looks, valid_share
 from focus_core.report.style import colour
 from focus_core.report.table import plot_rows
+from focus_core.report.template import data_block, own_file, policy, template
 from focus_core.report.words import attention_of, metric_rows, strongest_groups
 
 _PER_NM = "importance per nm (logit units)"
@@ -76,8 +72,8 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
     if change and change.curves:
         value = f"change in {_PER_NM}"
         figures["change"] = curve_figure(change.curves, flight, value=value, beside=change.control)
-    scripts = {"plotly": get_plotlyjs(), "page": _own("page.js")}
-    return _template().render(
+    scripts = {"plotly": get_plotlyjs(), "page": own_file("page.js")}
+    return template("page.html.j2").render(
         title=settings.title,
         version=__version__,
         campaign=sources.campaign,
@@ -103,11 +99,11 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
         source=sources.importance.attrs.get("sources", {}).get(flight.campaign, {}),
         digests=sources.digests,
         square_metres=_crs(sources.importance) is not None,
-        policy=_policy(scripts),
-        style=Markup(_own("page.css")),
+        policy=policy(scripts),
+        style=Markup(own_file("page.css")),
         scripts={name: Markup(text) for name, text in scripts.items()},
-        figures={name: _data(_spec(figure)) for name, figure in figures.items()},
-        outlines=_data([outline(row) for row in rows]),
+        figures={name: data_block(_spec(figure)) for name, figure in figures.items()},
+        outlines=data_block([outline(row) for row in rows]),
     )
 
 
@@ -136,33 +132,7 @@ def _crs(importance: xr.Dataset) -> pyproj.CRS | None:
     return pyproj.CRS.from_wkt(text) if text else None
 
 
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.from_string(_own("page.html.j2"))
-
-
-def _own(name: str) -> str:
-    return resources.files("focus_core.report").joinpath(name).read_text(encoding="utf-8")
-
-
 def _spec(figure: go.Figure) -> dict[str, Any]:
     figure.update_layout(template="none", font={"family": "system-ui, sans-serif", "size": 14, "color": "#1b1b1b"})
     spec: dict[str, Any] = json.loads(figure.to_json())
     return spec
-
-
-def _data(value: object) -> Markup:
-    """Return JSON that holds no character with which an HTML element could end or begin."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    for character in "<>&":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
-def _policy(scripts: Mapping[str, str]) -> str:
-    """Return a content security policy under which nothing is fetched and only these scripts run."""
-    digests = (base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts.values())
-    allowed = " ".join(f"'sha256-{digest}'" for digest in digests)
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data: blob:"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,15 @@ from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest
 from focus_core.cubes.schema import REFERENCE, TILES
 from focus_core.cubes.store import open_store
-from focus_core.errors import StoreError
+from focus_core.errors import ModelError, StoreError
 from focus_core.evaluation import cost, score_fold, swap_check
 from focus_core.explanation import explain_tiles, load_focus
-from focus_core.model import Focus
+from focus_core.model import Focus, ModelSpec
 from focus_core.steps._status import recorded
 
 _COST_TILES = 8
+
+logger = logging.getLogger(__name__)
 
 
 @recorded("evaluation_uri")
@@ -48,7 +51,8 @@ def evaluate(
     Metrics
         As of `score_fold`, each under its fold's name (``test.balanced_accuracy``), and the exact checks. The folds of
         the campaign that the model was trained on are logged under these names; those of another campaign
-        under its id before them. A campaign without labelled held-out plots gives the checks alone.
+        under its id before them. A campaign without labelled held-out plots gives the checks alone. What the present
+        champion reaches on the gate plots of the model's own campaign is logged beside them, for ``promote``.
     """
     tiles, reference = open_store(tiles_uri, TILES), open_store(reference_uri, REFERENCE)
     if tiles.sizes["band"] != reference.sizes["band"]:
@@ -57,18 +61,44 @@ def evaluate(
             "give the reference of the same campaign"
         )
     model, model_digest = load_focus(model_uri)
+    own = tiles.attrs["campaign"] == model.spec.training_campaign
 
     def write(folder: Path) -> Metrics:
         metrics = _score(model, tiles, reference, settings)
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2, sort_keys=True), encoding="utf-8")
         if model.spec.run_id:
-            own = tiles.attrs["campaign"] == model.spec.training_campaign
             prefix = "" if own else f"{tiles.attrs['campaign']}."
             tracking.log_metrics(model.spec.run_id, {f"{prefix}{name}": value for name, value in metrics.items()})
         return metrics
 
     inputs = {tiles_uri: digest(tiles_uri), reference_uri: digest(reference_uri), "model": model_digest}
-    return publish(evaluation_uri, step="evaluate", inputs=inputs, settings=settings, write=write)
+    metrics = publish(evaluation_uri, step="evaluate", inputs=inputs, settings=settings, write=write)
+    if own and model.spec.run_id:
+        _score_champion(model.spec, tiles, reference, settings)
+    return metrics
+
+
+def _score_champion(
+    challenger: ModelSpec, tiles: xr.Dataset, reference: xr.Dataset, settings: EvaluateSettings
+) -> None:
+    """Log the champion's figures on the challenger's gate plots; a champion that cannot be used there has none."""
+    index = of_fold(tiles, "gate")
+    rival = tracking.unseen_champion(str(challenger.run_id))
+    if rival is None or not len(index):
+        return
+    try:
+        champion, _ = load_focus(rival.uri)
+        explanation = explain_tiles(champion, tiles, index)
+    except ModelError as error:
+        logger.warning("%s is not scored on the gate plots of %s: %s", rival.uri, tiles.attrs["campaign"], error)
+        return
+    if champion.spec.classes != challenger.classes:
+        logger.warning("%s knows other classes than %s: %s", rival.uri, challenger.classes, champion.spec.classes)
+        return
+    scores = score_fold(champion, explanation, reference, settings)
+    tracking.log_champion(
+        str(challenger.run_id), rival.number, {f"gate.{name}": value for name, value in scores.items()}
+    )
 
 
 def _score(model: Focus, tiles: xr.Dataset, reference: xr.Dataset, settings: EvaluateSettings) -> Metrics:

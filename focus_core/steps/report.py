@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 from focus_core.config import CampaignFile, ReportSettings
 from focus_core.cubes.publish import Metrics
 from focus_core.cubes.record import digest, local_path, record
 from focus_core.cubes.schema import CUBE, IMPORTANCE, REFERENCE
 from focus_core.cubes.store import open_store
-from focus_core.errors import StoreError, TargetError
+from focus_core.errors import StoreError
 from focus_core.report import Sources, render_page
+from focus_core.steps._page import write_page
 from focus_core.steps._status import recorded
 
 
@@ -82,28 +80,10 @@ def report(
         digests={name: (uri, digest(uri)) for name, uri in named.items()},
     )
     page = render_page(sources, settings=settings)
-    _write_whole(page, local_path(report_path))
+    write_page(page, local_path(report_path))
     plots = importance["present"].sel(campaign=file.campaign.campaign).sum()
     return {
         "plots": float(plots),
         "campaigns": float(importance.sizes["campaign"]),
         "megabytes": len(page.encode()) / 1e6,
     }
-
-
-def _write_whole(text: str, target: Path) -> None:
-    """Write under a temporary name beside the target, then take its name."""
-    temporary = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", newline="\n", dir=target.parent, prefix=f".{target.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise TargetError(f"'{target}' cannot be written: {error}; choose another path") from error

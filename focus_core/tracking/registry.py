@@ -9,7 +9,8 @@ from collections.abc import Mapping
 
 from focus_core.errors import RegistryError, SettingsError
 from focus_core.tracking import trail
-from focus_core.tracking.gate import failed_thresholds
+from focus_core.tracking.comparison import compare
+from focus_core.tracking.gate import judge
 from focus_core.tracking.models import fetch_version
 from focus_core.tracking.server import client, exclusive, reported
 from focus_core.tracking.trail import AuditRecord
@@ -18,12 +19,19 @@ from focus_core.tracking.versions import (
     BACKBONE_TAG,
     CHAMPION,
     WEIGHTS_TAG,
-    Version,
     checked_name,
     exists,
     search,
     version,
 )
+
+
+class GateError(RegistryError):
+    """A model fails the gate; the refusal is on record."""
+
+    def __init__(self, message: str, record: AuditRecord) -> None:
+        super().__init__(message)
+        self.record = record
 
 
 def promote(
@@ -37,7 +45,7 @@ def promote(
 ) -> AuditRecord:
     """Make a version the champion if it passes the gate, and put the decision on record.
 
-    Thresholds are read against the metrics of the run that trained the version; see `failed_thresholds`. A
+    Thresholds are read against the metrics of the run that trained the version; see `judge`. A
     version that is champion already stays so, and nothing is written.
 
     Parameters
@@ -56,8 +64,10 @@ def promote(
 
     Raises
     ------
+    GateError
+        Listing each failed threshold; the refusal is on record.
     RegistryError
-        Listing each failed threshold; the refusal is on record. Also if there is no such version.
+        If there is no such version.
     ModelError
         If the version's files are not those that were registered.
     """
@@ -69,16 +79,15 @@ def promote(
         if present == number:
             return next(item for item in reversed(records) if item.moved)
         fetch_version(challenger)
-        judged = {*at_least, *at_most, *not_below_champion_by}
-        metrics = _metrics(challenger, judged)
-        former = _metrics(version(name, present), judged) if present is not None else None
-        failed = failed_thresholds(
-            metrics,
-            former,
+        found = compare(challenger, version(name, present) if present is not None else None)
+        verdicts = judge(
+            found.challenger,
+            found.champion,
             at_least=at_least,
             at_most=at_most,
             not_below_champion_by=not_below_champion_by,
         )
+        failed = tuple(verdict.failure for verdict in verdicts if verdict.failure)
         refused = bool(failed) and override_reason is None
         run_id, record = trail.append(
             name,
@@ -86,8 +95,8 @@ def promote(
             outcome="refused" if refused else "moved",
             from_version=present,
             to_version=number,
-            metrics=metrics,
-            champion_metrics=former,
+            metrics={verdict.metric: verdict.value for verdict in verdicts if verdict.value is not None},
+            champion_metrics={verdict.metric: verdict.champion for verdict in verdicts if verdict.champion is not None},
             failed=failed,
             digests=challenger.digests,
             reason=override_reason if failed else None,
@@ -96,9 +105,10 @@ def promote(
             _move(name, number)
         record = trail.close(run_id, record, "done")
     if refused:
-        raise RegistryError(
+        raise GateError(
             f"version {number} of '{name}' is not promoted, it fails the gate: {'; '.join(failed)}. "
-            "Train a better model, or give a reason to override"
+            "Train a better model, or give a reason to override",
+            record,
         )
     return record
 
@@ -175,12 +185,6 @@ def delete_version(name: str, number: int) -> None:
                 )
         with reported(f"delete version {number} of '{name}'"):
             client().delete_model_version(name, str(number))
-
-
-def _metrics(found: Version, names: set[str]) -> dict[str, float]:
-    with reported(f"read the metrics of {found.uri}"):
-        logged = client().get_run(found.run_id).data.metrics
-    return {name: float(logged[name]) for name in sorted(names) if name in logged}
 
 
 def _move(name: str, number: int) -> None:

@@ -106,6 +106,25 @@ def log_metrics(run_id: str, metrics: Mapping[str, float], step: int | None = No
             api.log_batch(run_id, metrics=part)
 
 
+def has_page(run_id: str, name: str) -> bool:
+    """Return whether a run keeps a page under this name, ``<folder>/<file>``."""
+    with reported(f"list the pages of the run {run_id}"):
+        folder = str(PurePosixPath(name).parent)
+        return any(item.path == name for item in client().list_artifacts(run_id, folder))
+
+
+def log_page(run_id: str, name: str, text: str) -> None:
+    """Keep a page with a run, beside its other artifacts.
+
+    Raises
+    ------
+    RegistryError
+        If there is no such run, or MLflow refuses.
+    """
+    with reported(f"log the page {name} to the run {run_id}"):
+        client().log_text(run_id, text, name)
+
+
 def _describe(
     api: Any, run_id: str, parameters: Mapping[str, Any], tags: Mapping[str, str], inputs: Mapping[str, str]
 ) -> None:

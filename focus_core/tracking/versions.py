@@ -140,7 +140,7 @@ def find_version(model_uri: str, *, name: str) -> Version:
     with RemoteFolder(model_uri).fetched() if is_remote(model_uri) else nullcontext(local_path(model_uri)) as folder:
         run_id = read_spec(folder).run_id
         own = digest(folder / MODEL_WEIGHTS)
-    registered = _of_run(checked_name(name), run_id)
+    registered = [item for item in of_run(run_id) if item.name == checked_name(name)]
     matching = [item for item in registered if item.digests.get(WEIGHTS_TAG) == own]
     if matching:
         return max(matching, key=lambda item: item.number)
@@ -164,10 +164,11 @@ def search(filter_string: str) -> list[Version]:
                 return found
 
 
-def _of_run(name: str, run_id: str | None) -> list[Version]:
+def of_run(run_id: str | None) -> list[Version]:
+    """Return the versions that a run registered."""
     if run_id is None or not _RUN_ID.fullmatch(run_id):
         return []
-    return [item for item in search(f"run_id = '{run_id}'") if item.name == name]
+    return search(f"run_id = '{run_id}'")
 
 
 def _find(name: str, number: int) -> Version | None:

@@ -269,3 +269,20 @@ def test_a_second_training_cuts_the_strongest_groups_and_still_adds_up(chain: Ch
     assert len(before) < found.sizes["group"] <= len(before) + 2 * 2  # two stresses, groups of three bands
     assert (found["group_hi_nm"] - found["group_lo_nm"]).min() == 50.0
     np.testing.assert_allclose(found["importance"].sum("group") + found["bias"], found["logit"], atol=1e-4)
+
+
+def test_a_champion_is_scored_on_the_gate_plots_of_whoever_challenges_it(
+    chain: Chain, scores: dict[str, float], tmp_path: Path
+) -> None:
+    promote(chain.model, settings=PromoteSettings(at_most={}))
+    challenger = str(tmp_path / "challenger")
+    train(chain.tiles, chain.backbone, challenger, settings=TRAIN.model_copy(update={"seed": 5, "epochs": 2}))
+    for _ in range(2):
+        evaluate(chain.tiles, challenger, chain.reference, str(tmp_path / "scores"), settings=EvaluateSettings())
+    number = tracking.find_version(challenger, name="focus").number
+    found = tracking.compare(tracking.version("focus", number), tracking.version("focus", 1))
+    assert found.same_plots
+    assert found.champion is not None
+    own = tracking.compare(tracking.version("focus", 1), None).challenger
+    assert found.champion == own  # one campaign, the same plots: the figures of its own evaluation
+    assert found.challenger["gate.plots"] == found.champion["gate.plots"]

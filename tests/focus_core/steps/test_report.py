@@ -1,9 +1,6 @@
 import base64
 import hashlib
-import json
-import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -14,43 +11,11 @@ from focus_core.errors import MissingInputError, StoreError, TargetError
 from focus_core.steps.aggregate import aggregate
 from focus_core.steps.report import report
 from tests.focus_core.aggregation.small_field import explanation, losing_windows, plot_ids, publish_store, write_flight
+from tests.page import Page
 
 STORES = ("reference", "evaluation")
 SETTINGS = ReportSettings(bootstrap_draws=100)
 HOSTILE = ["<script>alert(1)</script>", "</script><b>P02", '"><img src=x onerror=alert(2)>', "P&04"]
-
-
-class Page(HTMLParser):
-    """What a browser would take from the page: elements, their attributes and texts."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.elements, self.texts, self.scripts = [], [], []
-        self._in_script = None
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag == "script":
-            self._in_script = dict(attrs)
-            self.scripts.append((self._in_script, ""))
-
-    def handle_endtag(self, tag):
-        if tag == "script":
-            self._in_script = None
-
-    def handle_data(self, data):
-        if self._in_script is not None:
-            self.scripts[-1] = (self._in_script, self.scripts[-1][1] + data)
-        else:
-            self.texts.append(data)
-
-    def data(self, name):
-        return json.loads(next(text for attrs, text in self.scripts if attrs.get("id") == name))
-
-    @property
-    def text(self):
-        return re.sub(r"\s+", " ", " ".join(self.texts))
 
 
 def write(folder, flights=1, **options):

@@ -3,10 +3,14 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from focus_core.tracking import failed_thresholds
+from focus_core.tracking import judge
 
 VALUE = st.floats(-1e6, 1e6)
 NONE = {"at_least": {}, "at_most": {}, "not_below_champion_by": {}}
+
+
+def failed_thresholds(*args, **thresholds):
+    return tuple(verdict.failure for verdict in judge(*args, **thresholds) if verdict.failure)
 
 
 @given(value=VALUE, threshold=VALUE)
@@ -47,3 +51,18 @@ def test_missing_metrics():
         "gate.m was not logged, the champion has 0.9; run 'evaluate' first",
     )
     assert failed_thresholds({"gate.m": 0.1}, {}, **{**NONE, "not_below_champion_by": thresholds}) == ()
+
+
+def test_every_threshold_has_a_verdict_and_those_without_figures_are_not_judged():
+    verdicts = judge(
+        {"gate.a": 0.7},
+        None,
+        at_least={"gate.a": 0.6},
+        at_most={"gate.b": 0.1},
+        not_below_champion_by={"gate.a": 0.05},
+    )
+    assert [(item.metric, item.asked, item.judged, item.failure) for item in verdicts] == [
+        ("gate.a", "at least 0.6", True, None),
+        ("gate.b", "at most 0.1", False, None),
+        ("gate.a", "at most 0.05 below the champion's", False, None),
+    ]
