@@ -58,7 +58,12 @@ def draw_ratios(values: Mapping[str, Sequence[float]], targets: Mapping[str, flo
     _save(figure, path)
 
 
-def draw_scores(values: Mapping[str, Sequence[float]], targets: Mapping[str, float], path: str) -> None:
+def draw_scores(
+    values: Mapping[str, Sequence[float]],
+    targets: Mapping[str, float],
+    path: str,
+    labels: Mapping[str, str] = _SCORES,
+) -> None:
     """Draw the means of ``<method>.<score>`` or ``<method>.<score>.<class>``, each seed as a dot.
 
     Parameters
@@ -70,13 +75,15 @@ def draw_scores(values: Mapping[str, Sequence[float]], targets: Mapping[str, flo
         The smallest score that is good enough, by name.
     path
         The image; matplotlib reads its format from the suffix.
+    labels
+        Scores with a panel, and the label of their axis.
 
     Raises
     ------
     TargetError
         If the file cannot be written.
     """
-    panels = {score: _with_score(values, score) for score in _SCORES}
+    panels = {score: _with_score(values, score) for score in labels}
     heights = [max(1, len(rows)) for rows in panels.values()]
     figure = Figure(figsize=(9, _BAR_INCHES * sum(heights) + 0.9 * len(panels)), layout="constrained")
     for axes, (score, rows) in zip(figure.subplots(len(panels), 1, height_ratios=heights), panels.items(), strict=True):
@@ -86,7 +93,7 @@ def draw_scores(values: Mapping[str, Sequence[float]], targets: Mapping[str, flo
             if name in targets:
                 axes.plot([targets[name]] * 2, [position - 0.45, position + 0.45], color=_TARGET, linewidth=2.5)
         axes.set_yticks(range(len(rows)), [name.replace(f".{score}", "").replace(".", ", ") for name in rows])
-        axes.set(xlabel=_SCORES[score], xlim=(0.0, 1.0))
+        axes.set(xlabel=labels[score], xlim=(0.0, 1.0))
         axes.invert_yaxis()
     _save(figure, path)
 

@@ -101,6 +101,20 @@ def quality(seeds: Seeds = "1,2,3", plot: Plot = None, json_path: Json = None, v
 
 
 @benches.command()
+def classes(seeds: Seeds = "1", plot: Plot = None, json_path: Json = None, verbose: Verbose = False) -> None:
+    """Quality and cost at 4 and at 32 classes; about 5 minutes a seed on 2 cores."""
+    numbers = _whole_numbers(seeds)
+    from focus_core.bench import classes as bench
+    from focus_core.bench.chart import draw_scores
+
+    started = time.perf_counter()
+    values = bench.run(numbers)
+    _show("classes", started, values, json_path)
+    if plot is not None:
+        draw_scores(values, {}, plot, bench.LABELS)
+
+
+@benches.command()
 def aggregate(
     out: Out,
     plots: Annotated[int, typer.Option("--plots", min=1, help="Turned plots on the field.")] = 1000,

@@ -16,6 +16,8 @@ from focus_core.model.backbone import BlockTokens, Look, look, said
 from focus_core.model.blocks import Vit, VitBlock
 from focus_core.model.spec import ModelSpec
 
+_PROMPT_STD = 0.02
+
 
 class BlockReading(NamedTuple):
     """What rows found in one block; ``image`` runs over tiles and groups."""
@@ -54,9 +56,9 @@ class Rows(nn.Module):
     @torch.no_grad()
     def initialise(self, generator: torch.Generator) -> None:
         """Draw small prompts and a basis of unit length; all else starts at zero, and so does every logit."""
-        drawn = {self.class_prompts: 0.02, self.group_prompts: 0.02, self.basis: self.basis.shape[-1] ** -0.5}
-        for parameter in self.parameters():  # drawn where the generator is, so that every device starts alike
-            parameter.copy_(torch.empty(parameter.shape).normal_(std=drawn.get(parameter, 0.0), generator=generator))
+        for name, parameter in self.named_parameters():  # drawn where the generator is: every device starts alike
+            std = self.basis.shape[-1] ** -0.5 if name == "basis" else _PROMPT_STD if name.endswith("prompts") else 0.0
+            parameter.copy_(torch.empty(parameter.shape).normal_(std=std, generator=generator))
 
     def read_block(self, index: int, block: VitBlock, tokens: BlockTokens) -> BlockReading:
         """Read one block.
@@ -70,12 +72,16 @@ class Rows(nn.Module):
         tokens
             On entry to it; keys and values of the tokens that are read.
         """
-        batch = len(tokens.entry) // self.group_prompts.shape[1]
-        prompts = self.class_prompts[index] + self.group_prompts[index][:, None]
-        looked = self.look(index, block, tokens.entry[:, None] + per_image(prompts, batch), tokens.keys)
+        batch = len(tokens.entry) // self.loading.shape[1]
+        prompts = per_image(self.prompts(index), batch)
+        looked = self.look(index, block, tokens.entry[:, None] + prompts, tokens.keys)
         directions = torch.matmul(self.loading[index], self.basis[index])
         words = said(looked.attention, tokens.values, per_image(directions, batch))
         return BlockReading(words, looked.attention.mean(dim=1), looked.sink_share.mean(dim=1))
+
+    def prompts(self, index: int) -> Float[Tensor, "group cls dim"]:
+        """Return what is added to the entry token of one block for each group and class."""
+        return self.class_prompts[index] + self.group_prompts[index][:, None]
 
     def look(
         self,
