@@ -13,19 +13,16 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from timm.models.vision_transformer import VisionTransformer
-from torch import Tensor
 
-from focus_core.bench.planted import SIDE_PX, Planted, plant
+from focus_core.bench.epochs import epoch_of
+from focus_core.bench.planted import Planted, plant
+from focus_core.bench.planted_models import head_accuracy, pretrained, quality, untrained
 from focus_core.bench.timing import paired_ratios
-from focus_core.config import BackboneSettings, PretrainSettings, TrainSettings
-from focus_core.metrics import balanced_accuracy, band_scores, over_tiles, spatial_auc
-from focus_core.model import BackboneReference, Explanation, Focus, GroupRange, ModelSpec, evenly_spaced
-from focus_core.model.blocks import Vit
-from focus_core.rivals import fit_head
+from focus_core.config import BackboneSettings, TrainSettings
+from focus_core.model import Focus
 from focus_core.rivals.prompts import FreePrompts, LowRankPrompts, SharedUntilLast
 from focus_core.training import fit
-from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
+from focus_core.training.cache import cache_megabytes
 
 logger = logging.getLogger(__name__)
 
@@ -46,9 +43,7 @@ LABELS = {
 }
 """Scores with a panel in the chart, and the label of their axis."""
 
-_BATCH_TILES = 16
-_TIMED_TILES, _TIMED_PAIRS = 4, 9
-_NO_BACKBONE = BackboneReference(uri="bench", sha256="0" * 64, kind="self-supervised")
+_TIMED_TILES, _TIMED_BATCH, _TIMED_PAIRS = 4, 32, 5
 
 
 class Size(NamedTuple):
@@ -79,8 +74,9 @@ def run(seeds: Sequence[int], *, classes: Sequence[int] = CLASSES, size: Size | 
     dict[str, list[float]]
         ``<variant>.<measure>.c<classes>``, a value for each seed: ``balanced_accuracy`` of windows,
         ``accuracy_over_linear_head`` on the same features, ``band_iou_of_ceiling`` (mean over classes, and ``_worst``),
-        ``spatial_auc``, ``parameters`` of one prompt seed, ``training_s`` (wall time, the frozen passes included) and
-        ``overhead_time``, an explanation's over a plain pass's on the same group images.
+        ``spatial_auc``, ``parameters`` of one prompt seed, ``training_s`` (wall time, the frozen passes included),
+        ``epoch_over_focus`` (time of an epoch on cached passes over that of ``focus``, in turn) and ``overhead_time``,
+        an explanation's over a plain pass's on the same group images.
     """
     values: dict[str, list[float]] = {}
     for seed in seeds:
@@ -105,81 +101,26 @@ class _Seed:
             group_dropout=(0.3,),
             augmented_copies=1,
         )
-        pretraining = PretrainSettings(backbone=size.backbone, epochs=size.pretrain_epochs, seed=seed)
-        arguments = backbone_arguments(pretraining, SIDE_PX)
         problem = plant(classes, windows=size.windows, seed=seed)
-        blank = self._model(Focus, problem, VisionTransformer(**arguments))
-        images = blank.front_end(problem.train.reflectance).images.flatten(0, 1)
-        self.vit, _ = pretrain_backbone(images, arguments, pretraining)
+        self.vit = pretrained(problem, size.backbone, epochs=size.pretrain_epochs, seed=seed)
 
     def scores(self, classes: int) -> Scores:
         problem = plant(classes, windows=self.size.windows, seed=self.seed)
-        head = self._head_accuracy(problem)
+        head = head_accuracy(problem, self.vit, self.training)
         found: Scores = {"linear_head.balanced_accuracy": head}
         for name, variant in VARIANTS.items():
             logger.info("seed %d, %d classes: %s", self.seed, classes, name)
-            model = self._model(variant, problem, self.vit)
+            model = untrained(variant, problem, self.vit, self.training)
             started = time.perf_counter()
             fit(model, problem.train, problem.validation, self.training)
-            own = {"training_s": time.perf_counter() - started, **_quality(model, problem), **_cost(model, problem)}
+            own = {"training_s": time.perf_counter() - started, **quality(model, problem)}
+            own |= _cost(model, untrained(Focus, problem, self.vit, self.training), problem)
             own["accuracy_over_linear_head"] = own["balanced_accuracy"] - head
             found |= {f"{name}.{measure}": value for measure, value in own.items()}
         return found
 
-    def _model(self, variant: type[Focus], problem: Planted, vit: Vit) -> Focus:
-        settings, pixels = self.training, problem.train.reflectance
-        spec = ModelSpec(
-            wavelength_nm=tuple(problem.wavelength.tolist()),
-            good_band=(True,) * len(problem.wavelength),
-            groups=tuple(GroupRange(name=g.name, lo_nm=g.lo_nm, hi_nm=g.hi_nm) for g in problem.groups.groups),
-            classes=("control", *(f"class {index}" for index in range(1, len(problem.reference)))),
-            reference_class="control",
-            quantity="reflectance",
-            window_px=SIDE_PX,
-            input_px=SIDE_PX,
-            read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
-            rank=settings.rank,
-            prompt_seeds=settings.prompt_seeds,
-            group_dropout=settings.group_dropout[0],
-            sink=settings.sink,
-            backbone=_NO_BACKBONE,
-            training_campaign="simulated windows",
-            simulated=True,
-        )
-        return variant(spec, vit, pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)))
 
-    def _head_accuracy(self, problem: Planted) -> float:
-        front_end = self._model(Focus, problem, self.vit).front_end
-        parts = (problem.train, problem.validation, problem.test)
-        train, validation, test = (front_end(part.reflectance).images for part in parts)
-        head = fit_head(self.vit, train, problem.train.label, validation, problem.validation.label)
-        with torch.no_grad():
-            logit = torch.cat([head.logits(part) for part in test.split(_BATCH_TILES)])
-        return _accuracy(logit, problem)
-
-
-def _quality(model: Focus, problem: Planted) -> Scores:
-    parts = [model.explain(part) for part in problem.test.reflectance.split(_BATCH_TILES)]
-    found = Explanation(*(torch.cat(tensors) for tensors in zip(*parts, strict=True)))
-    label, group_of_band = problem.test.label.numpy(), model.spec.group_of_band()
-    importance = found.importance.double().numpy()
-    curves = np.stack([importance[label == cls, cls].mean(axis=0) for cls in range(len(problem.reference))])
-    # The control absorbs nowhere, so it has no reference.
-    bands = band_scores(curves[:, group_of_band], problem.reference, group_of_band)["band_iou_of_ceiling"][1:]
-    maps = found.saliency.sum(dim=2).double().numpy()[np.arange(len(label)), label]
-    return {
-        "balanced_accuracy": _accuracy(found.logit, problem),
-        "band_iou_of_ceiling": float(bands.mean()),
-        "band_iou_of_ceiling_worst": float(bands.min()),
-        "spatial_auc": over_tiles(spatial_auc, maps, problem.test_mask).mean,
-    }
-
-
-def _accuracy(logit: Tensor, problem: Planted) -> float:
-    return balanced_accuracy(problem.test.label.numpy(), logit.argmax(dim=1).numpy())
-
-
-def _cost(model: Focus, problem: Planted) -> Scores:
+def _cost(model: Focus, shipped: Focus, problem: Planted) -> Scores:
     window = problem.test.reflectance[:_TIMED_TILES]
     images = model.front_end(window).images.flatten(0, 1)
 
@@ -189,4 +130,11 @@ def _cost(model: Focus, problem: Planted) -> Scores:
 
     ratios = paired_ratios(lambda: model.explain(window), plain, repeats=_TIMED_PAIRS)
     own = sum(parameter.numel() for parameter in model.rows[0].parameters())
-    return {"overhead_time": float(np.median(ratios)), "parameters": float(own)}
+    batch = model.front_end(problem.train.reflectance[:_TIMED_BATCH]).images
+    # Rows are drawn anew for it, so it comes last.
+    epoch, base = (epoch_of(each, batch, 2 * cache_megabytes(each, len(batch))) for each in (model, shipped))
+    return {
+        "overhead_time": float(np.median(ratios)),
+        "epoch_over_focus": float(np.median(paired_ratios(epoch, base, repeats=_TIMED_PAIRS))),
+        "parameters": float(own),
+    }

@@ -36,11 +36,14 @@ def cached_epoch_ratios(model: Focus, *, tiles: int) -> list[float]:
     """
     side, groups = model.spec.input_px, len(model.spec.groups)
     images = torch.randn(tiles, groups, 3, side, side, generator=torch.Generator().manual_seed(1))
-    cached, uncached = (_epoch(model, images, budget) for budget in (2 * cache_megabytes(model, tiles), 0.0))
+    cached, uncached = (epoch_of(model, images, budget) for budget in (2 * cache_megabytes(model, tiles), 0.0))
     return paired_ratios(cached, uncached, repeats=_REPEATS)
 
 
-def _epoch(model: Focus, images: Float[Tensor, "tile group 3 height width"], budget_mb: float) -> Callable[[], object]:
+def epoch_of(
+    model: Focus, images: Float[Tensor, "tile group 3 height width"], budget_mb: float
+) -> Callable[[], object]:
+    """Return an epoch of training the first prompt seed; what fits ``budget_mb`` is cached before it begins."""
     cache = ContextCache(model, images, budget_mb=budget_mb)
     label = torch.arange(len(images)) % len(model.spec.classes)
     settings = TrainSettings()

@@ -21,11 +21,9 @@ RANGES_OF_A_CLASS = 3
 
 _BANDS = 120
 _GROUPS = "uniform:175"
-_DEPTH = 0.03
-"""Reflectance that the strongest absorption of a class takes away."""
 _DISTURBANCE = 0.008
 """Standard deviation over windows of every feature's depth, in every class."""
-_LEVEL, _WAVES, _WAVE, _PIXEL_NOISE = 0.3, 4, 0.02, 0.01
+_LEVEL, _WAVES, _WAVE = 0.3, 4, 0.02
 _SHARE = (0.35, 0.75)
 """Range of the share of a window that shows its class."""
 
@@ -45,7 +43,9 @@ class Planted(NamedTuple):
     """Share of each patch of the test windows that shows the class; 0 for the control."""
 
 
-def plant(classes: int, *, windows: tuple[int, int, int], seed: int) -> Planted:
+def plant(
+    classes: int, *, windows: tuple[int, int, int], seed: int, depth: float = 0.05, noise: float = 0.01
+) -> Planted:
     """Draw a problem: a control, and classes that each absorb in another combination of the same few ranges.
 
     Classes share ranges, as stresses share pigments and water: none is known by one range alone.
@@ -57,7 +57,13 @@ def plant(classes: int, *, windows: tuple[int, int, int], seed: int) -> Planted:
     windows
         To train on, to validate and to test, each of a plot of its own; classes take turns.
     seed
-        Of everything drawn; the ranges are the same for every number of classes.
+        Of everything drawn; the ranges are the same for every number of classes, and all but the noise for every
+        level of noise.
+    depth
+        Reflectance that the strongest absorption of a class takes away.
+    noise
+        Standard deviation of each pixel's noise in reflectance, mean over bands; half of it in the middle of the
+        spectrum, twice at its ends.
     """
     wavelength = np.linspace(405.0, 2495.0, _BANDS)
     features = _features(wavelength, np.random.default_rng(seed))
@@ -66,7 +72,8 @@ def plant(classes: int, *, windows: tuple[int, int, int], seed: int) -> Planted:
     member = np.zeros((classes, FEATURES), np.bool_)
     for cls, chosen in enumerate(rng.permutation(len(every))[: classes - 1], start=1):
         member[cls, list(every[chosen])] = True
-    parts = [_windows(count, member, features, rng) for count in windows]
+    deviation = noise * (0.5 + 1.5 * np.linspace(-1.0, 1.0, _BANDS) ** 2)
+    parts = [_windows(count, depth * member, features, deviation, rng) for count in windows]
     (train, _), (validation, _), (test, mask) = parts
     return Planted(wavelength, parse_groups(_GROUPS), member @ features, train, validation, test, mask)
 
@@ -81,22 +88,23 @@ def _features(wavelength: Float[np.ndarray, " band"], rng: np.random.Generator) 
 
 def _windows(
     count: int,
-    member: Bool[np.ndarray, "cls feature"],
+    depths: Float[np.ndarray, "cls feature"],
     features: Bool[np.ndarray, "feature band"],
+    deviation: Float[np.ndarray, " band"],
     rng: np.random.Generator,
 ) -> tuple[Labelled, Float[np.ndarray, "tile py px"]]:
     """Draw windows and, patch by patch, where they show their class."""
-    label = np.arange(count) % len(member)
+    label = np.arange(count) % len(depths)
     mask = np.stack([_region(rng) for _ in label]) * (label > 0)[:, None, None]
-    depth = _DEPTH * member[label] * rng.uniform(0.5, 1.0, (count, FEATURES))
+    depth = depths[label] * rng.uniform(0.5, 1.0, (count, FEATURES))
     everywhere = _DISTURBANCE * rng.standard_normal((count, FEATURES))
     reflectance = _background(count, features.shape[1], rng) - (everywhere @ features)[:, :, None, None]
     reflectance -= (depth @ features)[:, :, None, None] * mask[:, None]
-    reflectance += _PIXEL_NOISE * rng.standard_normal(reflectance.shape)
+    reflectance += deviation[:, None, None] * rng.standard_normal(reflectance.shape)
     every = torch.arange(count)
     labelled = Labelled(torch.from_numpy(reflectance).float(), torch.from_numpy(label), every, torch.ones(count))
     patches = SIDE_PX // PATCH_PX
-    return labelled, mask.reshape(count, patches, PATCH_PX, patches, PATCH_PX).mean(axis=(2, 4))
+    return labelled, np.asarray(mask.reshape(count, patches, PATCH_PX, patches, PATCH_PX).mean(axis=(2, 4)))
 
 
 def _background(count: int, bands: int, rng: np.random.Generator) -> Float[np.ndarray, "tile band y x"]:
@@ -113,4 +121,4 @@ def _region(rng: np.random.Generator) -> Int[np.ndarray, "y x"]:
     angle = rng.uniform(0.0, 2.0 * np.pi)
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX]
     height = np.cos(angle) * y + np.sin(angle) * x
-    return (height <= np.quantile(height, rng.uniform(*_SHARE))).astype(np.int64)
+    return np.asarray(height <= np.quantile(height, rng.uniform(*_SHARE)), np.int64)

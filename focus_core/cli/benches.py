@@ -184,6 +184,20 @@ def tiles(
 
 
 @benches.command()
+def noise(seeds: Seeds = "1", plot: Plot = None, json_path: Json = None, verbose: Verbose = False) -> None:
+    """Curves and maps from 0 to 4 % reflectance of noise, sink on and off; about 3 minutes a seed on 2 cores."""
+    numbers = _whole_numbers(seeds)
+    from focus_core.bench import noise_ladder as bench
+    from focus_core.bench.chart import draw_scores
+
+    started = time.perf_counter()
+    values = bench.run(numbers)
+    _show("noise", started, values, json_path)
+    if plot is not None:
+        draw_scores(values, {}, plot, bench.LABELS)
+
+
+@benches.command()
 def sink(seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = False) -> None:
     """Other sinks and wirings, with and without a planted collapse."""
     numbers = _whole_numbers(seeds)

@@ -9,7 +9,7 @@ from focus_core.bench.planted import Planted, plant
 from focus_core.config import BackboneSettings
 
 MEASURES = ("balanced_accuracy", "accuracy_over_linear_head", "band_iou_of_ceiling", "band_iou_of_ceiling_worst")
-COSTS = ("parameters", "training_s", "overhead_time")
+COSTS = ("parameters", "training_s", "overhead_time", "epoch_over_focus", "sink_share")
 SMALL = classes.Size((80, 20, 40), BackboneSettings(width=24, depth=2, heads=2), pretrain_epochs=1, epochs=5)
 
 
