@@ -44,6 +44,7 @@ def publish(
     inputs: Mapping[str, str],
     settings: Settings,
     write: Callable[[Path], Metrics],
+    unfinished: Callable[[Metrics], bool] = lambda metrics: False,
 ) -> Metrics:
     """Run ``write`` unless the target already holds its result, and publish what it wrote.
 
@@ -60,6 +61,9 @@ def publish(
     write
         Fills the folder it is given and returns the step's metrics. The folder is empty, or, where the writer keeps
         `Parts`, as an interrupted run with the same inputs and settings left it.
+    unfinished
+        Says by the metrics of a finished run whether its result can be completed now; ``write`` is then given a copy
+        of it to complete.
 
     Returns
     -------
@@ -81,39 +85,54 @@ def publish(
         remote = RemoteFolder(uri)
         with remote.held():
             found = parsed(remote.marker())
-            if _is(found, wanted):
+            completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
+            if _is(found, wanted) and not completed:
                 return Metrics(found["metrics"])
             if found is None and remote.occupied():
                 raise TargetError(f"'{uri}' exists and was not written by focus; choose another target or remove it")
             with remote.staging() as folder:
-                metrics = publish(folder, step=step, inputs=inputs, settings=settings, write=write)
+                if completed:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    remote.fetch(folder)
+                metrics = publish(
+                    folder, step=step, inputs=inputs, settings=settings, write=write, unfinished=lambda _: completed
+                )
                 remote.replace(folder)
         return metrics
     target = local_path(uri)
     with _exclusive(target):
         found = read_record(target)
-        if _is(found, wanted):
+        completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
+        if _is(found, wanted) and not completed:
             return Metrics(found["metrics"])
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
-        staging = target.with_name(f".{target.name}.partial-{_name_of(wanted)}")
-        _clean(target, resumed=staging)
-        try:
-            staging.mkdir(exist_ok=True)
-            metrics = write(staging)
-            known = digests(staging)
-            (staging / LEDGER).unlink(missing_ok=True)
-            write_record(staging, {**wanted, "metrics": metrics, "digest": tree_digest(staging, known)})
-            _replace(staging, target)
-        except FocusError:
+        return _written(target, wanted, write, completed)
+
+
+def _written(target: Path, wanted: dict[str, Any], write: Callable[[Path], Metrics], completed: bool) -> Metrics:
+    """Write beside the target, from a copy of it where that is to be completed, and put the result in its place."""
+    staging = target.with_name(f".{target.name}.partial-{_name_of(wanted)}")
+    _clean(target, resumed=staging)
+    try:
+        if completed:
             shutil.rmtree(staging, ignore_errors=True)
-            raise
-        except OSError as error:
+            shutil.copytree(target, staging)
+        staging.mkdir(exist_ok=True)
+        metrics = write(staging)
+        known = digests(staging)
+        (staging / LEDGER).unlink(missing_ok=True)
+        write_record(staging, {**wanted, "metrics": metrics, "digest": tree_digest(staging, known)})
+        _replace(staging, target)
+    except FocusError:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise _unwritable(target, error) from error
+    finally:
+        if not (staging / LEDGER).is_file():  # an interrupt or a lost worker is no reason to do parts again
             shutil.rmtree(staging, ignore_errors=True)
-            raise _unwritable(target, error) from error
-        finally:
-            if not (staging / LEDGER).is_file():  # an interrupt or a lost worker is no reason to do parts again
-                shutil.rmtree(staging, ignore_errors=True)
     return metrics
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import numpy.typing as npt
 import torch
 import xarray as xr
 import zarr
@@ -26,7 +27,7 @@ from focus_core.config import ExplainSettings
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import checked, open_store, write_store
-from focus_core.explanation.tiles import PER_TILE, explain_arrays, fixed_variables, tile_coords
+from focus_core.explanation.tiles import PER_TILE, explain_again, explain_arrays, fixed_variables, tile_coords
 from focus_core.model import Focus, placement
 
 _PACKED = BloscCodec(cname="zstd", clevel=1, shuffle="shuffle", typesize=4)
@@ -34,7 +35,13 @@ _PLACING = threading.Lock()
 
 
 def explain_campaign(
-    model: Focus, tiles_uri: str, folder: Path, attrs: dict[str, Any], *, settings: ExplainSettings
+    model: Focus,
+    tiles_uri: str,
+    folder: Path,
+    attrs: dict[str, Any],
+    *,
+    settings: ExplainSettings,
+    again: npt.NDArray[np.int64] | None = None,
 ) -> None:
     """Fill a folder with the explanation of every tile; what an interrupted run finished there is verified and kept.
 
@@ -49,11 +56,13 @@ def explain_campaign(
     tiles_uri
         The ``tiles.zarr``, under the same path for every worker.
     folder
-        Empty, or what an earlier run left; under the same path for every worker.
+        Empty, or what an earlier run left; under the same path for every worker. With ``again`` a whole explanation.
     attrs
         Attributes of the store.
     settings
         Sizes of batches and shards, device, and where the tasks run.
+    again
+        Tiles to explain once more; no other is read or changed.
 
     Raises
     ------
@@ -61,8 +70,13 @@ def explain_campaign(
         If no scheduler answers at the address.
     """
     tiles, size = open_store(tiles_uri, TILES), settings.tiles_per_shard
-    parts = Parts(folder, lambda: _lay_out(model, tiles, folder, attrs, size))
     shards = -(-tiles.sizes["tile"] // size)
+    if again is None:
+        parts = Parts(folder, lambda: _lay_out(model, tiles, folder, attrs, size))
+        waiting = [shard for shard in range(shards) if str(shard) not in parts]
+    else:
+        parts = None
+        waiting = np.unique(again // size).tolist()
     threads = 1 if settings.dask_scheduler else max(1, available_cpus() // shards)
     before = torch.get_num_threads()
     try:
@@ -72,12 +86,11 @@ def explain_campaign(
                 ThreadPoolExecutor(available_cpus() // threads) if client is None else client.get_executor(pure=False)
             )
             with workers:
-                one = (str(folder), threads, settings)
-                waiting = [shard for shard in range(shards) if str(shard) not in parts]
+                one = (str(folder), threads, settings, again)
                 tasks = {workers.submit(explain_shard, held, tiles_uri, shard, *one): shard for shard in waiting}
                 try:
                     for task in _watched(as_completed(tasks), len(tasks)):
-                        if task.result():
+                        if task.result() and parts is not None:
                             parts.finish(str(tasks[task]), _files(folder, tasks[task]))
                 finally:
                     for task in tasks:
@@ -87,18 +100,29 @@ def explain_campaign(
 
 
 def explain_shard(
-    model: Focus, tiles_uri: str, shard: int, folder: str, threads: int, settings: ExplainSettings
+    model: Focus,
+    tiles_uri: str,
+    shard: int,
+    folder: str,
+    threads: int,
+    settings: ExplainSettings,
+    again: npt.NDArray[np.int64] | None,
 ) -> bool:
-    """Explain the tiles of one shard and write it; return whether none of them failed."""
+    """Explain the tiles of one shard, or those of ``again`` in it, and write it; return whether none of them failed."""
     torch.set_num_threads(threads)
     with _PLACING:
         model.place(placement(settings.device))
     tiles, start = open_store(tiles_uri, TILES), shard * settings.tiles_per_shard
     index = np.arange(start, min(start + settings.tiles_per_shard, tiles.sizes["tile"]))
-    arrays = explain_arrays(model, tiles, index, settings.batch_tiles)
-    group = zarr.open_group(folder, mode="r+")
-    for name in (*PER_TILE, "failure"):
-        group[name][index[0] : index[-1] + 1] = arrays[name]  # type: ignore[index]
+    group: Any = zarr.open_group(folder, mode="r+")
+    place, names = slice(index[0], index[-1] + 1), (*PER_TILE, "failure")
+    if again is None:
+        arrays = explain_arrays(model, tiles, index, settings.batch_tiles)
+    else:
+        arrays = {name: group[name][place] for name in names}
+        explain_again(model, tiles, index, settings.batch_tiles, arrays, again)
+    for name in names:
+        group[name][place] = arrays[name]
     return not (arrays["failure"] != "").any()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 import xarray as xr
 
 from focus_core import tracking
@@ -105,8 +106,46 @@ def explain_arrays(
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _explain_batch(model: Focus, tiles: xr.Dataset, index: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[Any]]:
-    reflectance, unreadable = read_readable_tiles(tiles, index)
+def explain_again(
+    model: Focus,
+    tiles: xr.Dataset,
+    index: npt.NDArray[np.int64],
+    batch_tiles: int,
+    arrays: dict[str, npt.NDArray[Any]],
+    again: npt.NDArray[np.int64],
+) -> None:
+    """Explain some of the tiles that `explain_arrays` returned ``arrays`` for once more, and change them there.
+
+    No other tile is read: the others of a batch go through the model without a pixel, so that bits are those of a run
+    in which no tile failed.
+    """
+    for at in range(0, len(index), batch_tiles):
+        batch = index[at : at + batch_tiles]
+        wanted = np.isin(batch, again)
+        if wanted.any():
+            for name, values in _explain_batch(model, tiles, batch, wanted).items():
+                arrays[name][at : at + batch_tiles][wanted] = values[wanted]
+
+
+def repaired_tiles(tiles: xr.Dataset, explanation: xr.Dataset) -> npt.NDArray[np.int64]:
+    """Return the tiles that could not be read when a whole explanation was written and can be now."""
+    failure = explanation["failure"].to_numpy()
+    unread = np.flatnonzero((failure != "") & (failure != _NOT_FINITE))
+    good = [tile for tile in unread if not read_readable_tiles(tiles, np.array([tile]))[1]]
+    return np.array(good, dtype=np.int64)
+
+
+def _explain_batch(
+    model: Focus,
+    tiles: xr.Dataset,
+    index: npt.NDArray[np.int64],
+    wanted: npt.NDArray[np.bool_] | slice = slice(None),
+) -> dict[str, npt.NDArray[Any]]:
+    reflectance, unreadable = read_readable_tiles(tiles, index[wanted])
+    if len(reflectance) < len(index):
+        blank = torch.full((len(index), *reflectance.shape[1:]), torch.nan)
+        blank[wanted] = reflectance
+        reflectance = blank
     with nullcontext() if model.placement == CPU else _ACCELERATOR:
         explanation = model.explain(reflectance)
     arrays: dict[str, npt.NDArray[Any]] = {name: getattr(explanation, name).numpy() for name in PER_TILE}

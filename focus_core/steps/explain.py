@@ -19,7 +19,7 @@ from focus_core.cubes.schema import EXPLANATION, TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import SettingsError
 from focus_core.evaluation import drift_of_flight
-from focus_core.explanation import check_tiles, explain_campaign, load_focus, warn_of_failures
+from focus_core.explanation import check_tiles, explain_campaign, load_focus, repaired_tiles, warn_of_failures
 from focus_core.model import ModelSpec
 from focus_core.steps._status import recorded
 
@@ -32,7 +32,8 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     """Explain every tile in one frozen forward pass each, and write ``explanation.zarr``.
 
     A run that was killed goes on from its finished shards. A tile that cannot be read, or whose numbers are not
-    finite, costs no other: its numbers are NaN and ``failure`` says why.
+    finite, costs no other: its numbers are NaN and ``failure`` says why. The same call, made again, explains those of
+    them that can be read by then, and leaves the rest as it is.
 
     Parameters
     ----------
@@ -73,8 +74,16 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     check_tiles(model, tiles)
     spec = model.spec
 
+    repaired: list[int] = []
+
+    def unfinished(metrics: Metrics) -> bool:
+        if metrics["tiles_failed"]:
+            repaired.extend(repaired_tiles(tiles, open_store(explanation_uri, EXPLANATION)).tolist())
+        return bool(repaired)
+
     def write(folder: Path) -> Metrics:
-        explain_campaign(model, tiles_uri, folder, _attrs(tiles, model_uri, model_digest, spec), settings=settings)
+        attrs, again = _attrs(tiles, model_uri, model_digest, spec), np.array(repaired) if repaired else None
+        explain_campaign(model, tiles_uri, folder, attrs, settings=settings, again=again)
         with warnings.catch_warnings():
             # The ledger goes when the store is published.
             warnings.filterwarnings("ignore", f"Object at {LEDGER} is not recognized")
@@ -94,7 +103,9 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
         }
 
     inputs = {tiles_uri: digest(tiles_uri), "model": model_digest}
-    return publish(explanation_uri, step="explain", inputs=inputs, settings=settings, write=write)
+    return publish(
+        explanation_uri, step="explain", inputs=inputs, settings=settings, write=write, unfinished=unfinished
+    )
 
 
 def _attrs(tiles: xr.Dataset, model_uri: str, model_digest: str, spec: ModelSpec) -> dict[str, Any]:

@@ -53,6 +53,31 @@ def test_anything_else_is_another_result(tmp_path: Path, change: dict[str, objec
     assert [path.name for path in tmp_path.iterdir()] == ["store"]
 
 
+def test_an_unfinished_result_is_completed_in_a_copy(tmp_path: Path) -> None:
+    target = tmp_path / "store"
+    once(target)
+
+    def fail(folder: Path) -> Metrics:
+        (folder / "data" / "x").write_text("half")
+        raise KeyboardInterrupt
+
+    def complete(folder: Path) -> Metrics:
+        (folder / "data" / "y").write_text((folder / "data" / "x").read_text() + "b")
+        return {"length": 2.0}
+
+    def short(metrics: Metrics) -> bool:
+        return metrics["length"] < 2
+
+    with pytest.raises(KeyboardInterrupt):
+        once(target, write=fail, unfinished=short)
+    assert (target / "data" / "x").read_text() == "a"
+    assert once(target, write=complete, unfinished=short) == {"length": 2.0}
+    assert [(target / "data" / name).read_text() for name in "xy"] == ["a", "ab"]
+    verify(target)
+    assert once(target, write=forbidden, unfinished=short) == {"length": 2.0}
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
 def test_a_failure_leaves_the_old_result_and_no_rest(tmp_path: Path) -> None:
     once(tmp_path / "store")
 

@@ -74,6 +74,23 @@ def test_a_folder_is_published_as_a_local_one_is(bucket: str, tmp_path: Path, ow
         verify(target)
 
 
+def test_an_unfinished_result_is_completed_in_a_copy(bucket: str) -> None:
+    target = f"{bucket}/store"
+    once(target)
+
+    def complete(folder: Path) -> Metrics:
+        (folder / "deep" / "y").write_text((folder / "deep" / "y").read_text() + "b")
+        return {"length": 2.0}
+
+    def short(metrics: Metrics) -> bool:
+        return metrics["length"] < 2
+
+    assert once(target, write=complete, unfinished=short) == {"length": 2.0}
+    assert [text(target, key) for key in ("x", "deep/y", "deep/z")] == ["ax", "adeep/yb", "adeep/z"]
+    verify(target)
+    assert once(target, write=forbidden, unfinished=short) == {"length": 2.0}
+
+
 def test_what_is_not_there_or_not_ours(bucket: str) -> None:
     for function in (digest, record, verify):
         with pytest.raises(MissingInputError, match="does not exist or is not finished"):

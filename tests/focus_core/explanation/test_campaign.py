@@ -111,6 +111,29 @@ def test_a_damaged_tile_costs_that_tile_and_the_summary_says_so(
     assert metrics["sink_share"] == pytest.approx(float(left["sink_share"].mean()))
 
 
+def test_after_a_repair_the_same_call_explains_the_repaired_tiles_and_no_other(
+    campaign: tuple[str, str], tmp_path: Path
+) -> None:
+    run(campaign, tmp_path / "whole.zarr")
+    repair, target = {tile: damage(tile, campaign[0]) for tile in (7, 12)}, tmp_path / "explanation.zarr"
+    run(campaign, target)
+    left = (target / "zarr.json").stat().st_ino
+    assert run(campaign, target)["tiles_failed"] == 2.0
+    assert (target / "zarr.json").stat().st_ino == left  # nothing was repaired: nothing is written
+    repair[7]()
+    damage(8, campaign[0])  # in the batch of 7: would be lost if it were read again
+    metrics = run(campaign, target)
+    assert {key: value for key, value in metrics.items() if "failed" in key} == {
+        "tiles_failed": 1.0,
+        "tile_failed.12": 1.0,
+    }
+    assert same_but_for([12], opened(target), opened(tmp_path / "whole.zarr"))
+    verify(target)
+    repair[12]()
+    assert run(campaign, target)["tiles_failed"] == 0.0
+    assert digest(target) == digest(tmp_path / "whole.zarr")
+
+
 def test_a_lost_file_costs_its_tiles(campaign: tuple[str, str], tmp_path: Path) -> None:
     run(campaign, tmp_path / "whole.zarr")
     (Path(campaign[0]) / "reflectance" / "c" / "1" / "0" / "0" / "0").unlink()
