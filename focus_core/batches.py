@@ -16,7 +16,7 @@ from torch import Tensor
 from focus_core.config import Fold, WavelengthGroups, parse_groups
 from focus_core.cubes.schema import FILL
 from focus_core.errors import StoreError
-from focus_core.model import FrontEnd
+from focus_core.model import FrontEnd, ModelSpec
 
 UNREADABLE = (OSError, RuntimeError, ValueError)
 """What reading a damaged chunk raises, by the codec that finds it."""
@@ -108,6 +108,17 @@ def stream_tiles(
             if number < len(parts):
                 ahead.append(readers.submit(read_tiles, tiles, parts[number]))
             yield part, found
+
+
+def group_means(windows: Float[Tensor, "tile band ty tx"], spec: ModelSpec) -> Float[np.ndarray, "tile group"]:
+    """Return the mean of the bands' means of each tile and wavelength group, float64; NaN where there is no value."""
+    # Band by band, so that no window lies in memory twice.
+    bands = np.array([[band.double().nanmean().item() for band in window] for window in windows])
+    group = spec.group_of_band()
+    of_group = [bands[:, group == number] for number in range(len(spec.groups))]
+    with np.errstate(invalid="ignore"):
+        means = [np.nansum(own, axis=1) / np.isfinite(own).sum(axis=1) for own in of_group]
+    return np.stack(means, axis=1)
 
 
 def of_fold(tiles: xr.Dataset, fold: Fold, *, labelled: bool = True) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float, Int
 
-from focus_core.batches import of_fold, stream_tiles
+from focus_core.batches import group_means, of_fold, read_readable_tiles, stream_tiles
 from focus_core.evaluation.plots import of_plots
 from focus_core.explanation import explain_tiles
 from focus_core.metrics import Plots, drift
@@ -40,7 +40,12 @@ def training_plots(model: Focus, tiles: xr.Dataset) -> TrainingPlots:
     )
 
 
-def drift_of_flight(spec: ModelSpec, tiles: xr.Dataset, explanation: xr.Dataset) -> dict[str, float]:
+def drift_of_flight(
+    spec: ModelSpec,
+    tiles: xr.Dataset,
+    explanation: xr.Dataset,
+    reflectance: Float[np.ndarray, "tile group"] | None = None,
+) -> dict[str, float]:
     """Return how far a flight is from what its model was trained on, see `drift`; nothing where that is not known.
 
     Parameters
@@ -49,14 +54,20 @@ def drift_of_flight(spec: ModelSpec, tiles: xr.Dataset, explanation: xr.Dataset)
         Of the model.
     tiles, explanation
         The flight's open ``tiles.zarr`` and ``explanation.zarr``, tiles that could not be explained included.
+    reflectance
+        What `group_means` says of the tiles, where somebody has read them; NaN throughout where nobody has. These are
+        read here, and left out where they cannot be.
     """
     if spec.training_plots is None:
         return {}
     index = np.flatnonzero(explanation["failure"].to_numpy() == "")
+    means = np.full((len(explanation["failure"]), len(spec.groups)), np.nan) if reflectance is None else reflectance
+    means = _completed(means, tiles, index, spec)
+    seen = index[np.isfinite(means[index]).any(axis=1)]
     explained = explanation.isel(tile=index)
     called = of_plots(explained).logit.argmax(axis=1)
     flight = Plots(
-        _reflectance(tiles, index, spec),
+        _of_plots(means[seen], tiles.isel(tile=seen)),
         np.bincount(called, minlength=len(spec.classes)),
         _sink_share(explained, spec),
     )
@@ -75,17 +86,23 @@ def _carried(plots: TrainingPlots) -> Plots:
     return Plots(np.array(plots.reflectance), np.array(plots.class_counts), np.array(plots.sink_share))
 
 
+def _completed(
+    means: Float[np.ndarray, "tile group"], tiles: xr.Dataset, index: Int[np.ndarray, " wanted"], spec: ModelSpec
+) -> Float[np.ndarray, "tile group"]:
+    """Read those of some tiles whose means are not known."""
+    unknown, found = index[np.isnan(means[index]).all(axis=1)], means.copy()
+    for start in range(0, len(unknown), _BATCH_TILES):
+        part = unknown[start : start + _BATCH_TILES]
+        found[part] = group_means(read_readable_tiles(tiles, part)[0], spec)
+    return found
+
+
 def _reflectance(
     tiles: xr.Dataset, index: Int[np.ndarray, " tile"], spec: ModelSpec
 ) -> Float[np.ndarray, "plot group"]:
     """Mean of each plot and group over some tiles, in the order of the plots' names; every window by its coverage."""
-    windows = (part for _, part in stream_tiles(tiles, index, _BATCH_TILES))
-    bands = np.concatenate([part.flatten(2).double().nanmean(2).numpy() for part in windows])
-    group = spec.group_of_band()
-    of_group = [bands[:, group == number] for number in range(len(spec.groups))]
-    with np.errstate(invalid="ignore"):  # NaN where a window has no value in a group
-        means = [np.nansum(own, axis=1) / np.isfinite(own).sum(axis=1) for own in of_group]
-    return _of_plots(np.stack(means, axis=1), tiles.isel(tile=index))
+    means = [group_means(windows, spec) for _, windows in stream_tiles(tiles, index, _BATCH_TILES)]
+    return _of_plots(np.concatenate(means), tiles.isel(tile=index))
 
 
 def _sink_share(explanation: xr.Dataset, spec: ModelSpec) -> Float[np.ndarray, " plot"]:

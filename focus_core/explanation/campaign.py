@@ -42,7 +42,7 @@ def explain_campaign(
     *,
     settings: ExplainSettings,
     again: npt.NDArray[np.int64] | None = None,
-) -> None:
+) -> npt.NDArray[np.float64]:
     """Fill a folder with the explanation of every tile; what an interrupted run finished there is verified and kept.
 
     Memory holds a batch of tiles and a shard of results for each task that runs, whatever the size of the campaign.
@@ -64,6 +64,12 @@ def explain_campaign(
     again
         Tiles to explain once more; no other is read or changed.
 
+    Returns
+    -------
+    numpy.ndarray
+        Of a model that carries its training plots, what `group_means` says of the tiles ``(tile, group)``; NaN for
+        those that this call had no need to read.
+
     Raises
     ------
     SettingsError
@@ -78,6 +84,7 @@ def explain_campaign(
         parts = None
         waiting = np.unique(again // size).tolist()
     threads = 1 if settings.dask_scheduler else max(1, available_cpus() // shards)
+    means = np.full((tiles.sizes["tile"], len(model.spec.groups)), np.nan)
     before = torch.get_num_threads()
     try:
         with dask_client(settings.dask_scheduler) as client:
@@ -90,13 +97,16 @@ def explain_campaign(
                 tasks = {workers.submit(explain_shard, held, tiles_uri, shard, *one): shard for shard in waiting}
                 try:
                     for task in _watched(as_completed(tasks), len(tasks)):
-                        if task.result() and parts is not None:
-                            parts.finish(str(tasks[task]), _files(folder, tasks[task]))
+                        shard, (whole, found) = tasks[task], task.result()
+                        means[shard * size : (shard + 1) * size] = found
+                        if whole and parts is not None:
+                            parts.finish(str(shard), _files(folder, shard))
                 finally:
                     for task in tasks:
                         task.cancel()
     finally:
         torch.set_num_threads(before)
+    return means
 
 
 def explain_shard(
@@ -107,8 +117,11 @@ def explain_shard(
     threads: int,
     settings: ExplainSettings,
     again: npt.NDArray[np.int64] | None,
-) -> bool:
-    """Explain the tiles of one shard, or those of ``again`` in it, and write it; return whether none of them failed."""
+) -> tuple[bool, npt.NDArray[np.float64]]:
+    """Explain the tiles of one shard, or those of ``again`` in it, and write it.
+
+    Returns whether none of the shard's tiles failed, and what `group_means` says of those that were read.
+    """
     torch.set_num_threads(threads)
     with _PLACING:
         model.place(placement(settings.device))
@@ -120,10 +133,11 @@ def explain_shard(
         arrays = explain_arrays(model, tiles, index, settings.batch_tiles)
     else:
         arrays = {name: group[name][place] for name in names}
+        arrays["reflectance"] = np.full((len(index), len(model.spec.groups)), np.nan)
         explain_again(model, tiles, index, settings.batch_tiles, arrays, again)
     for name in names:
         group[name][place] = arrays[name]
-    return not (arrays["failure"] != "").any()
+    return not (arrays["failure"] != "").any(), arrays["reflectance"]
 
 
 def _files(folder: Path, shard: int) -> Iterator[Path]:
@@ -150,7 +164,7 @@ def _lay_out(model: Focus, tiles: xr.Dataset, folder: Path, attrs: dict[str, Any
     write_store(dataset, folder, EXPLANATION, encoding=encoding, compute=False)
 
 
-def _watched(tasks: Iterator[Future[bool]], count: int) -> Iterable[Future[bool]]:
+def _watched(tasks: Iterator[Future[Any]], count: int) -> Iterable[Future[Any]]:
     """Show how many shards are done, where somebody watches."""
     console = Console(stderr=True)
     return track(tasks, "explain", total=count, console=console, disable=not console.is_terminal, transient=True)

@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from focus_core import tracking
-from focus_core.batches import read_readable_tiles
+from focus_core.batches import group_means, read_readable_tiles
 from focus_core.cubes.schema import EXPLANATION, WAVELENGTH_ATTRS
 from focus_core.errors import StoreError
 from focus_core.model import CPU, MODEL_WEIGHTS, Focus, load_model, read_spec, sha256_of
@@ -99,6 +99,9 @@ def explain_arrays(
 ) -> dict[str, npt.NDArray[Any]]:
     """Return the variables `PER_TILE` of some tiles, and ``failure (tile)``: why a tile has none, empty where it has.
 
+    With ``reflectance (tile, group)``, what `group_means` says of them; NaN where the model carries nothing to compare
+    it with.
+
     A tile that cannot be read costs no other: it goes through the model as one without a pixel, so that its batch
     keeps its shape and the others their bits, and its numbers are NaN.
     """
@@ -142,6 +145,9 @@ def _explain_batch(
     wanted: npt.NDArray[np.bool_] | slice = slice(None),
 ) -> dict[str, npt.NDArray[Any]]:
     reflectance, unreadable = read_readable_tiles(tiles, index[wanted])
+    means = np.full((len(index), len(model.spec.groups)), np.nan)
+    if model.spec.training_plots is not None:
+        means[wanted] = group_means(reflectance, model.spec)
     if len(reflectance) < len(index):
         blank = torch.full((len(index), *reflectance.shape[1:]), torch.nan)
         blank[wanted] = reflectance
@@ -154,7 +160,7 @@ def _explain_batch(
     failure = np.array(reasons, dtype=np.dtypes.StringDType())
     for values in arrays.values():
         values[failure != ""] = np.nan
-    return {**arrays, "failure": failure}
+    return {**arrays, "failure": failure, "reflectance": means}
 
 
 def warn_of_failures(tiles: xr.Dataset, index: npt.NDArray[np.int64], failure: npt.NDArray[Any]) -> None:

@@ -83,7 +83,7 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
 
     def write(folder: Path) -> Metrics:
         attrs, again = _attrs(tiles, model_uri, model_digest, spec), np.array(repaired) if repaired else None
-        explain_campaign(model, tiles_uri, folder, attrs, settings=settings, again=again)
+        means = explain_campaign(model, tiles_uri, folder, attrs, settings=settings, again=again)
         with warnings.catch_warnings():
             # The ledger goes when the store is published.
             warnings.filterwarnings("ignore", f"Object at {LEDGER} is not recognized")
@@ -91,7 +91,7 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
         failure = written["failure"].to_numpy()
         warn_of_failures(tiles, np.arange(len(failure)), failure)
         failed = np.flatnonzero(failure != "")
-        moved = {f"drift.{name}": value for name, value in drift_of_flight(spec, tiles, written).items()}
+        moved = {f"drift.{name}": value for name, value in drift_of_flight(spec, tiles, written, means).items()}
         if moved and spec.run_id and model_uri.startswith("models:"):
             tracking.log_metrics(spec.run_id, {f"{tiles.attrs['campaign']}.{name}": moved[name] for name in moved})
         return {

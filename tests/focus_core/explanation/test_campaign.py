@@ -10,11 +10,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+import zarr
 
 from focus_core.batches import read_tiles
 from focus_core.cubes.parts import LEDGER
@@ -22,8 +24,9 @@ from focus_core.cubes.record import digest, verify
 from focus_core.cubes.schema import TILES
 from focus_core.cubes.store import open_explanation, open_store
 from focus_core.errors import SettingsError, StoreError
+from focus_core.evaluation import drift_of_flight, training_plots
 from focus_core.explanation import load_focus
-from focus_core.model import Focus
+from focus_core.model import Focus, save_model
 from focus_core.steps.explain import explain
 from tests.focus_core.explanation.small_campaign import COUNT, PER_FILE, SETTINGS, damage, write_campaign
 
@@ -132,6 +135,31 @@ def test_after_a_repair_the_same_call_explains_the_repaired_tiles_and_no_other(
     repair[12]()
     assert run(campaign, target)["tiles_failed"] == 0.0
     assert digest(target) == digest(tmp_path / "whole.zarr")
+
+
+def test_a_flight_is_compared_with_training_without_a_second_reading(
+    campaign: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiles, (model, _) = open_store(campaign[0], TILES), load_focus(campaign[1])
+    model.spec = model.spec.model_copy(update={"training_plots": training_plots(model, tiles)})
+    own, target, read = tmp_path / "compared", tmp_path / "explanation.zarr", list[int]()
+    own.mkdir()
+    save_model(model, own)
+    original = zarr.Array.__getitem__
+
+    def counting(array: Any, key: Any) -> Any:
+        if array.name == "/reflectance":
+            read.extend(range(COUNT)[key[0]])
+        return original(array, key)
+
+    monkeypatch.setattr(zarr.Array, "__getitem__", counting)
+    metrics = run((campaign[0], str(own)), target)
+    assert sorted(read) == list(range(COUNT))
+    again = drift_of_flight(model.spec, tiles, opened(target))
+    assert len(read) == 2 * COUNT
+    assert {key.removeprefix("drift."): value for key, value in metrics.items() if "drift" in key} == again
+    damage(3, campaign[0])
+    assert drift_of_flight(model.spec, open_store(campaign[0], TILES), opened(target)).keys() == again.keys()
 
 
 def test_a_lost_file_costs_its_tiles(campaign: tuple[str, str], tmp_path: Path) -> None:
