@@ -50,7 +50,7 @@ class Cost(NamedTuple):
     """Largest resident memory of the process, MB."""
 
 
-def run(*, folder: str, tiles: int = 16, side_px: int = 224, repeats: int = 3) -> dict[str, list[float]]:
+def run(*, folder: str, tiles: int = 16, side_px: int = 224, repeats: int = 2) -> dict[str, list[float]]:
     """Write generated campaigns and explain them.
 
     Parameters
@@ -83,10 +83,10 @@ def run(*, folder: str, tiles: int = 16, side_px: int = 224, repeats: int = 3) -
         _add(values, _areas(campaigns, models["vit_tiny"], tiles, settings))
     for name, model in models.items():
         logger.info("%s over bare passes", name)
-        for row in alone(throughput, model, campaigns[4], 4 * tiles, settings, repeats):
+        for row in alone(throughput, model, campaigns[4], settings, repeats, campaigns[1]):
             _add(values, {f"{key}.{name}": value for key, value in row.items()})
     logger.info("two workers over one")
-    values["two_workers"] = alone(two_workers, models["vit_tiny"], campaigns[4], settings, repeats)
+    values["two_workers"] = alone(two_workers, models["vit_tiny"], campaigns[4], settings, repeats, campaigns[1])
     return values
 
 
@@ -115,36 +115,40 @@ def explained(model_uri: str, tiles_uri: str, settings: ExplainSettings) -> Cost
 
 
 def throughput(
-    model_uri: str, tiles_uri: str, tiles: int, settings: ExplainSettings, repeats: int
+    model_uri: str, tiles_uri: str, settings: ExplainSettings, repeats: int, warm_up_uri: str
 ) -> list[dict[str, float]]:
-    """Explain a campaign and pass as many ready images through the bare backbone, in turn."""
+    """Explain a campaign and pass as many ready images through the bare backbone, in turn, after a smaller one."""
     model, _ = load_focus(model_uri)
     model.place(placement(settings.device))
-    bare = _bare(model, tiles, settings.batch_tiles)
-    rows = []
-    for _ in range(repeats + 1):  # the first warms up
-        floor = _cost(bare)
-        with _target(tiles_uri) as target:
-            whole = _cost(lambda: explain(tiles_uri, model_uri, target, settings=settings))
-            reading = _cost(lambda: _read(tiles_uri, settings.batch_tiles))
-            writing = _cost(lambda: _write(target))
-        rows.append(
-            {
-                "throughput": floor.seconds / whole.seconds,
-                "throughput_cpu": floor.cpu / whole.cpu,
-                "reading_share": reading.cpu / whole.cpu,
-                "writing_share": writing.cpu / whole.cpu,
-            }
-        )
-    return rows[1:]
+    return [_over_bare(model, model_uri, uri, settings) for uri in (warm_up_uri, *[tiles_uri] * repeats)][1:]
 
 
-def two_workers(model_uri: str, tiles_uri: str, settings: ExplainSettings, repeats: int) -> list[float]:
-    """Explain a campaign on one and on two Dask workers, each a process with one core, in turn."""
+def _over_bare(model: Focus, model_uri: str, tiles_uri: str, settings: ExplainSettings) -> dict[str, float]:
+    bare = _bare(model, open_store(tiles_uri, TILES).sizes["tile"], settings.batch_tiles)
+    floor = _cost(bare)
+    with _target(tiles_uri) as target:
+        whole = _cost(lambda: explain(tiles_uri, model_uri, target, settings=settings))
+        reading = _cost(lambda: _read(tiles_uri, settings.batch_tiles))
+        writing = _cost(lambda: _write(target))
+    return {
+        "throughput": floor.seconds / whole.seconds,
+        "throughput_cpu": floor.cpu / whole.cpu,
+        "reading_share": reading.cpu / whole.cpu,
+        "writing_share": writing.cpu / whole.cpu,
+    }
+
+
+def two_workers(
+    model_uri: str, tiles_uri: str, settings: ExplainSettings, repeats: int, warm_up_uri: str
+) -> list[float]:
+    """Explain a campaign on one and on two Dask workers, each a process with one core, in turn.
+
+    A smaller one goes before: a worker imports torch with its first task.
+    """
     with _workers(1) as one, _workers(2) as two:
         ratios = [
-            _seconds_at(one, model_uri, tiles_uri, settings) / _seconds_at(two, model_uri, tiles_uri, settings)
-            for _ in range(repeats + 1)  # the first warms up: a worker imports torch with its first task
+            _seconds_at(one, model_uri, uri, settings) / _seconds_at(two, model_uri, uri, settings)
+            for uri in (warm_up_uri, *[tiles_uri] * repeats)
         ]
     return ratios[1:]
 

@@ -137,11 +137,11 @@ def aggregate(
 def campaign(
     out: Out,
     tiles: Annotated[int, typer.Option("--tiles", min=1, help="Windows of the smallest campaign.")] = 16,
-    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements of each figure.")] = 3,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measurements of each figure.")] = 2,
     json_path: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Explaining a campaign, by area and over bare passes; about 10 minutes on 2 cores."""
+    """Explaining a campaign, by area and over bare passes; about 8 minutes on 2 cores."""
     from focus_core.bench import campaign as bench
 
     started = time.perf_counter()

@@ -14,7 +14,7 @@ def test_a_generated_campaign_is_explained_and_every_share_of_its_cost_is_measur
     tiles = write_tiles(tmp_path / "tiles.zarr", tiles=6, side_px=SIDE_PX)
     model = write_model(tmp_path, "vit_tiny_patch16_224", side_px=SIDE_PX, classes=4)
     settings = ExplainSettings(tiles_per_shard=2, batch_tiles=2)
-    (row,) = campaign.throughput(model, tiles, 6, settings, repeats=1)
+    (row,) = campaign.throughput(model, tiles, settings, repeats=1, warm_up_uri=tiles)
     assert set(row) == {"throughput", "throughput_cpu", "reading_share", "writing_share"}
     assert all(0 < value < 5 for value in row.values())
     cost = campaign.explained(model, tiles, settings)
