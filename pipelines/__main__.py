@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -161,6 +162,32 @@ def watch(
     if metrics_port is not None:
         step = _exposed(step, metrics_port)
     serve(step, every_s=None if once else every)
+
+
+@app.command()
+def schedule(
+    flights: Annotated[int, typer.Option(min=1, help="Flights of the season, all there at the start.")] = 1000,
+    nodes: Annotated[str, typer.Option(metavar="N,N…", help="Numbers of nodes to compare.")] = "1,4,16",
+    summary: Annotated[
+        str | None, typer.Option(metavar="FILE", help="summary.json of a run: its campaigns say what a flight takes.")
+    ] = None,
+    flight_s: Annotated[float, typer.Option(min=0.0, help="Seconds of a flight, without --summary.")] = 120.0,
+    gpu_s: Annotated[float, typer.Option(min=0.0, help="Those of them on a GPU, without --summary.")] = 0.0,
+    merge_s: Annotated[float, typer.Option(min=0.0, help="Seconds of a merge into the shared store.")] = 0.3,
+    per_flight_ms: Annotated[float, typer.Option(min=0.0, help="Added to it by each flight that is there, ms.")] = 2.0,
+    json_path: Json = None,
+) -> None:
+    """Tell on paper what a season takes: pods, hours on so many nodes, GPU hours. infra/SCALING.md uses it."""
+    from focus_core.cli.summary import emit
+    from pipelines.schedule import Season, measured, planned
+
+    if not re.fullmatch(r"[1-9]\d{0,5}(,[1-9]\d{0,5})*", nodes):
+        raise SettingsError(f"--nodes is '{nodes}'; give whole numbers from 1, with commas")
+    if summary is not None:
+        flight_s, gpu_s = measured(summary)
+    season = Season(flights=flights, flight_s=flight_s, gpu_s=gpu_s, merge_s=merge_s, per_flight_s=per_flight_ms / 1000)
+    found = planned(season, [int(count) for count in nodes.split(",")])
+    emit("a season on paper", {name: [value] for name, value in found.items()}, json_path)
 
 
 def _server(address: str | None, namespace: str | None) -> Server:
