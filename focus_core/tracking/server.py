@@ -187,7 +187,8 @@ def _wait(handle: int, path: Path) -> None:
 
 def _choose(uri: str | None) -> str:
     """Put the choice of place into the environment, before MLflow is imported."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    # MLflow and whatever else heeds the common word; only "true" counts for MLflow.
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = os.environ["DO_NOT_TRACK"] = "true"
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # a bar per tiny file
     resolved = _resolved(uri or os.environ.get(_URI) or f"{_SQLITE}{Path.cwd() / 'mlflow.db'}")
     os.environ[_URI] = resolved

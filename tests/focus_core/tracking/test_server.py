@@ -30,7 +30,7 @@ def test_the_choice_is_absolute_and_reaches_child_processes(registry, monkeypatc
     monkeypatch.chdir(registry.parent)
     assert tracking.configure("sqlite:///mlflow.db") == f"sqlite:///{registry}"
     assert os.environ["MLFLOW_TRACKING_URI"] == f"sqlite:///{registry}"
-    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == os.environ["DO_NOT_TRACK"] == "true"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     assert tracking.configure() == f"sqlite:///{registry}"
 
