@@ -37,8 +37,8 @@ class Server:
         self.url = f"http://127.0.0.1:{port}"
         self._log = folder / "server.log"
         self._command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
-        self._command += ["--workers", "1", "--backend-store-uri", database, "--serve-artifacts", *options]
-        self._command += ["--artifacts-destination", str(folder / "served")]
+        self._command += ["--workers", "1", "--backend-store-uri", database, "--serve-artifacts"]
+        self._command += ["--artifacts-destination", str(folder / "served"), *options]
         self._environment = {
             **os.environ,
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
