@@ -8,6 +8,8 @@ import copy
 import re
 import shutil
 import subprocess
+import urllib.error
+import urllib.request
 from collections import defaultdict
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +21,7 @@ import yaml
 
 from components.images import PYTHON_IMAGE
 from pipelines.placement import LABELS, VERBS, read_placement
+from tests.focus_core.tracking.real_server import mlflow_server
 
 INFRA = Path(__file__).parents[2] / "infra"
 KUSTOMIZATIONS = ("base", "overlays/development", "overlays/production")
@@ -287,6 +290,37 @@ def test_the_server_is_started_with_options_that_it_has():
     assert {argument.partition("=")[0] for argument in server["args"]} <= known
 
 
+def test_images_of_a_private_registry_can_be_pulled_in_production():
+    accounts = of_kind("overlays/production", "ServiceAccount")
+    assert accounts
+    pulled_with = [tuple(secret["name"] for secret in account["imagePullSecrets"]) for account in accounts]
+    assert set(pulled_with) == {read_placement(str(INFRA / "overlays" / "production" / "placement.yaml")).pull_secrets}
+
+
+@pytest.mark.services
+@pytest.mark.timeout(600)
+def test_mlflow_answers_under_the_names_by_which_it_is_reached_and_under_no_other(tmp_path, migrated_database):
+    """Inside the cluster it is `mlflow`; `kubectl port-forward` comes as localhost."""
+    (config,) = [item for item in of_kind("base", "ConfigMap") if named(item).startswith("focus-mlflow")]
+    (server,) = pods("base")["mlflow"][1]["containers"]
+    assert "--allowed-hosts=$(HOSTS)" in server["args"]
+    database = shutil.copy(migrated_database, tmp_path / "mlflow.db")
+    hosts = f"--allowed-hosts={config['data']['hosts']}"
+    with mlflow_server(tmp_path, f"sqlite:///{database}", hosts) as url:
+
+        def asked_as(host):
+            address = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
+            try:
+                with urllib.request.urlopen(urllib.request.Request(address, headers={"Host": host})) as answer:
+                    return answer.status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        inside = ("mlflow:5000", "mlflow.focus:5000", "mlflow.focus.svc.cluster.local:5000")
+        assert [asked_as(host) for host in (*inside, "localhost:5000", "127.0.0.1:5000")] == [200] * 5
+        assert asked_as("evil.example.com") == 403
+
+
 @pytest.mark.parametrize("path", sorted((INFRA / "images").glob("*.Containerfile")), ids=lambda path: path.stem)
 def test_an_image_is_pinned_without_root_and_installs_only_what_is_hashed(path):
     text = path.read_text(encoding="utf-8")
@@ -302,6 +336,12 @@ def test_an_image_is_pinned_without_root_and_installs_only_what_is_hashed(path):
     copied = set(re.findall(r"^COPY (?!--from)(\S+)/? ", text, flags=re.MULTILINE))
     ignored = (INFRA.parent / ".dockerignore").read_text(encoding="utf-8").split()
     assert all(any(name.startswith(kept[1:]) for kept in ignored if kept.startswith("!")) for name in copied)
+
+
+@pytest.mark.parametrize("path", sorted((INFRA / "images").glob("*.Containerfile")), ids=lambda path: path.stem)
+def test_an_image_tells_nobody_of_its_use(path):
+    text = path.read_text(encoding="utf-8")
+    assert {"DO_NOT_TRACK=true", "MLFLOW_DISABLE_TELEMETRY=true"} <= set(text.split())
 
 
 def test_the_readme_makes_every_secret_key():
