@@ -13,6 +13,7 @@ from kfp import local
 
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.errors import FocusError, TargetError
+from focus_core.steps._status import statuses
 from pipelines.arguments import campaign_arguments, training_arguments
 from pipelines.campaign import campaign
 from pipelines.log import TaskLog
@@ -42,7 +43,8 @@ def run(
     Returns
     -------
     dict of str to float
-        ``<campaign>.<verb>.<metric>`` of each task and ``<campaign>.<verb>.seconds``, as `focus run` names them.
+        ``<campaign>.<verb>.<metric>`` of each task and ``<campaign>.<verb>.seconds``, as `focus run` names them; and
+        ``run.starting_s``, what of those seconds lies outside the steps: starts of processes and imports, s.
 
     Raises
     ------
@@ -55,11 +57,12 @@ def run(
     jobs = [(campaign(own), file, campaign_arguments(file, layout, settings)) for file in files]
     if fit:
         jobs.insert(0, (training(own), files[0], training_arguments(files[0], layout, settings)))
-    metrics: dict[str, float] = {}
+    metrics: dict[str, float] = {"run.starting_s": 0.0}
     for pipeline, file, arguments in jobs:
         started = time.time()
         folder = run_one(pipeline, arguments, layout)
-        _collect(metrics, folder, file.campaign.campaign, started)
+        spent = _collect(metrics, folder, file.campaign.campaign, started)
+        metrics["run.starting_s"] += spent - _in_steps(arguments["folders"], started)
     return metrics
 
 
@@ -88,17 +91,27 @@ def _runs(layout: RunLayout) -> set[Path]:
     return {path for path in layout.kubeflow.iterdir() if path.is_dir()}
 
 
-def _collect(metrics: dict[str, float], folder: Path, name: str, started: float) -> None:
-    """Read what the tasks of a finished pipeline left.
+def _collect(metrics: dict[str, float], folder: Path, name: str, started: float) -> float:
+    """Read what the tasks of a finished pipeline left; returns their seconds.
 
     Tasks run one after the other, so a task's time is that since the one before ended: its process's start is in it.
     """
+    spent = 0.0
     outputs = sorted((path.stat().st_mtime, path) for path in folder.rglob(_OUTPUT))
     for ended, path in outputs:
         if path.parent.name == "notify":
             continue
         prefix = f"{name}.{path.parent.name}"
         found = json.loads(path.read_text(encoding="utf-8"))["artifacts"]["metrics"]["artifacts"][0]["metadata"]
+        seconds = max(0.0, ended - started)
         metrics |= {f"{prefix}.{key}": float(value) for key, value in found.items()}
-        metrics[f"{prefix}.seconds"] = metrics.get(f"{prefix}.seconds", 0.0) + max(0.0, ended - started)
+        metrics[f"{prefix}.seconds"] = metrics.get(f"{prefix}.seconds", 0.0) + seconds
+        spent += seconds
         started = ended
+    return spent
+
+
+def _in_steps(folders: Sequence[str], started: float) -> float:
+    """Return the seconds that the steps themselves took, by the status that each left since a pipeline started."""
+    found = [status for folder in dict.fromkeys(folders) for status in statuses(folder)]
+    return sum(status.seconds for status in found if status.started >= started)

@@ -30,7 +30,7 @@ Tracking = Annotated[
     ),
 ]
 Chain = Callable[["list[CampaignFile]", "RunLayout", "RunSettings"], dict[str, float]]
-"""Runs the steps and returns ``<campaign>.<verb>.<metric>``."""
+"""Runs the steps and returns ``<campaign>.<verb>.<metric>`` and ``<campaign>.<verb>.seconds``."""
 
 
 def whole_run(
@@ -44,6 +44,9 @@ def whole_run(
     json_path: str | None,
 ) -> None:
     """Check settings and campaign files, run the steps, then show the metrics and where the results are.
+
+    Beside the metrics of the steps stand ``run.seconds``, and ``run.between_steps``, the share of them that no step
+    took.
 
     Raises
     ------
@@ -62,16 +65,18 @@ def whole_run(
     started = time.perf_counter()
     metrics = chain(files, layout, settings)
     seconds = time.perf_counter() - started
+    spent = sum(value for name, value in metrics.items() if name.endswith(".seconds"))
     values = {name: [value] for name, value in metrics.items()}
+    values |= {"run.seconds": [seconds], "run.between_steps": [(seconds - spent) / seconds]}
     emit(title, values, layout.summary)
     if json_path is not None:
         emit(title, values, json_path)
-    _print_seconds(f"{title}: {seconds:.1f} s; metrics in {layout.summary}", metrics, seconds)
+    _print_seconds(f"{title}: {seconds:.1f} s; metrics in {layout.summary}", metrics, seconds - spent)
     for path in (layout.importance, *reports):
         typer.echo(path, err=True)
 
 
-def _print_seconds(title: str, metrics: Mapping[str, float], total: float) -> None:
+def _print_seconds(title: str, metrics: Mapping[str, float], between: float) -> None:
     """Show where the time went, step by step in the order of the run."""
     rows = []
     for name, value in metrics.items():
@@ -79,5 +84,4 @@ def _print_seconds(title: str, metrics: Mapping[str, float], total: float) -> No
         if metric == "seconds":
             campaign, _, verb = step.rpartition(".")
             rows.append((campaign, verb, f"{value:.1f}"))
-    spent = sum(value for name, value in metrics.items() if name.endswith(".seconds"))
-    print_table(title, ("campaign", "step", "seconds"), [*rows, ("", "between steps", f"{total - spent:.1f}")])
+    print_table(title, ("campaign", "step", "seconds"), [*rows, ("", "between steps", f"{between:.1f}")])

@@ -33,14 +33,28 @@ def pipelines(*arguments):
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
 
 
-def stated(layout):
-    """Metrics of a run without measured time and the number of the registered version."""
+def summary(layout):
     metrics = json.loads(Path(layout.summary).read_text())["metrics"]
-    return {name: item["mean"] for name, item in metrics.items() if not is_measured(name)}
+    return {name: item["mean"] for name, item in metrics.items()}
 
 
-def is_measured(name):
-    return name.endswith((".seconds", ".version")) or ".cost." in name
+def stated(metrics):
+    """Metrics of a run without measured time and the number of the registered version."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if not name.endswith((".seconds", ".version")) and not name.startswith("run.") and ".cost." not in name
+    }
+
+
+def check_time(metrics, took_s, layout):
+    """The run is its tasks and what lies between them; a task is its step and its start."""
+    tasks = sum(value for name, value in metrics.items() if name.endswith(".seconds") and name != "run.seconds")
+    steps = sum(json.loads(path.read_text())["seconds"] for path in Path(layout.out).glob("**/status/*.json"))
+    assert tasks < metrics["run.seconds"] < took_s
+    assert metrics["run.between_steps"] == pytest.approx(1 - tasks / metrics["run.seconds"])
+    # The training's `ingest`, `tile` and `evaluate` are followed by the campaign's in the same files.
+    assert 0.0 < metrics["run.starting_s"] <= tasks - steps
 
 
 @pytest.mark.timeout(900)
@@ -50,7 +64,9 @@ def test_pipelines_and_focus_run_write_the_same(tiny_field, tiny_settings, regis
     settings.write_text(yaml.safe_dump(tiny_settings.model_dump(mode="json", exclude_defaults=True)))
     ours, theirs = RunLayout.below(tmp_path / "kubeflow"), RunLayout.below(tmp_path / "library")
 
+    started = time.monotonic()
     done = pipelines(campaign, "--out", ours.out, "--settings", settings)
+    took_s = time.monotonic() - started
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     assert done.stdout == ""
     last = done.stderr.strip().splitlines()[-2:]
@@ -60,8 +76,9 @@ def test_pipelines_and_focus_run_write_the_same(tiny_field, tiny_settings, regis
     assert "<html" in Path(own.report).read_text(encoding="utf-8")
 
     expected = run([file], theirs, tiny_settings)
-    found = stated(ours)
-    assert found == pytest.approx({k: v for k, v in expected.items() if not is_measured(k)}, rel=1e-4, abs=1e-6)
+    found = summary(ours)
+    assert stated(found) == pytest.approx(stated(expected), rel=1e-4, abs=1e-6)
+    check_time(found, took_s, ours)
     for store in STORES:
         assert digest(getattr(own, store)) == digest(getattr(other, store))
     ours_open, theirs_open = (xr.open_zarr(layout.importance, consolidated=False) for layout in (ours, theirs))
@@ -85,7 +102,7 @@ def test_a_failing_task_ends_the_run_with_its_reason(tiny_field, tmp_path):
     assert not (tmp_path / "run" / "importance.zarr").exists()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.services
 def test_a_run_logs_json_with_the_ids_of_run_campaign_and_step(tiny_field, tmp_path, monkeypatch):
     monkeypatch.setenv("FOCUS_LOG", "json")
