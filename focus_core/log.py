@@ -49,7 +49,7 @@ def about(**ids: str) -> Iterator[None]:
 
 def begin_run(*, anew: bool = False) -> None:
     """Give this process and those that it starts an id of the run; one that is set stays, unless a run begins anew."""
-    if anew or RUN not in os.environ:
+    if anew or not os.environ.get(RUN):
         os.environ[RUN] = uuid.uuid4().hex[:12]
 
 

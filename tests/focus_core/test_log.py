@@ -125,9 +125,10 @@ def test_a_step_s_lines_bear_its_name_and_campaign_on_its_threads_too(logged, mo
 
 
 def test_a_run_has_an_id_of_its_own_unless_it_was_given_one(monkeypatch):
-    monkeypatch.delenv("FOCUS_RUN", raising=False)
+    monkeypatch.setenv("FOCUS_RUN", "")
     log.begin_run()
     first = os.environ["FOCUS_RUN"]
+    assert first
     log.begin_run()
     assert os.environ["FOCUS_RUN"] == first
     log.begin_run(anew=True)
