@@ -14,6 +14,20 @@
     Plotly.newPlot(data.id.replace("spec-", "figure-"), spec.data, spec.layout, config);
   }
 
+  // Paper is narrower than a window, and a figure that is higher than a page would be cut in two.
+  const paper = { width: 690, height: 940 };
+  const heights = new Map();
+  window.addEventListener("beforeprint", () => {
+    for (const figure of document.querySelectorAll(".js-plotly-plot")) {
+      heights.set(figure, figure.layout.height);
+      Plotly.relayout(figure, { width: paper.width, height: Math.min(figure.layout.height, paper.height) });
+    }
+  });
+  window.addEventListener("afterprint", () => {
+    for (const [figure, height] of heights) Plotly.relayout(figure, { width: null, height, autosize: true });
+    heights.clear();
+  });
+
   const map = document.getElementById("figure-map");
   const outlines = read("outlines");
   const body = document.querySelector("#plot-table tbody");

@@ -295,3 +295,33 @@ def test_the_first_tab_stop_skips_to_the_content(browser, hostile):
     assert first.text == "Skip to the content"
     first.send_keys(Keys.ENTER)
     assert browser.execute_script("return document.activeElement.id") == "content"
+
+
+@pytest.mark.services
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # selenium leaves its own pipes to the collector
+def test_on_paper_nothing_is_wider_or_higher_than_a_page_and_the_screen_is_as_it_was_afterwards(browser, hostile):
+    page_px = {"width": 702, "height": 1031}  # A4 less its margins of 12 mm, at 96 pixels per inch
+
+    def sizes(css):
+        script = (
+            "return [...document.querySelectorAll(arguments[0])].map((one) => one.getBoundingClientRect().toJSON())"
+        )
+        return browser.execute_script(script, css)
+
+    show(browser, hostile)
+    before = sizes(".plot .main-svg")
+    assert max(figure["right"] for figure in before) > page_px["width"]
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    metrics = {**page_px, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= page_px["width"]
+    for found in sizes(".plot .main-svg, table, img"):
+        assert found["right"] <= page_px["width"] + 1
+    assert max(figure["height"] for figure in sizes(".plot .main-svg")) < page_px["height"]
+    assert not [one for one in browser.find_elements("css selector", "nav, .controls, .modebar") if one.is_displayed()]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    browser.execute_script("window.dispatchEvent(new Event('afterprint'))")
+    wait(browser, lambda: [one["width"] for one in sizes(".plot .main-svg")] == [one["width"] for one in before])
+    assert [one["height"] for one in sizes(".plot .main-svg")] == [one["height"] for one in before]
