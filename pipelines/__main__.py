@@ -92,7 +92,7 @@ def submit(
     placement: PlacementFile = None,
 ) -> None:
     """Submit a pipeline to a Kubeflow server. Paths are those that its tasks see, on the shared volume."""
-    from focus_core.config import RunLayout, RunSettings
+    from focus_core.config import RunLayout, RunSettings, SeasonSettings
     from pipelines.placement import read_placement
     from pipelines.submit import Job, fetch_results, follow_run
 
@@ -101,7 +101,7 @@ def submit(
         campaign_file=campaign,
         flights_file=flights,
         layout=RunLayout.below(out),
-        settings=read_settings(RunSettings, settings, assignments or []),
+        settings=read_settings(SeasonSettings if pipeline == "season" else RunSettings, settings, assignments or []),
     )
     at = _server(server, namespace)
     run_id = at.submit(pipeline, job.name(), job.arguments(), read_placement(placement))

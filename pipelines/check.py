@@ -68,7 +68,11 @@ def _of_dag(name: str, component: Mapping[str, Any], components: Mapping[str, An
         passed = task.get("inputs", {}).get("parameters", {})
         yield from (f"{where} is passed '{key}', which it does not take" for key in passed.keys() - wanted.keys())
         needed = {key for key, item in wanted.items() if not item.get("isOptional")}
-        yield from (f"{where} lacks '{key}'" for key in sorted(needed - passed.keys()))
+        loop = task.get("parameterIterator", {})
+        yield from (f"{where} lacks '{key}'" for key in sorted(needed - passed.keys() - {loop.get("itemInput")}))
+        items = loop.get("items", {}).get("inputParameter")
+        if items is not None and passed.get(items) is None:
+            yield f"{where} loops over '{items}', which it is not passed"
         for key in sorted(passed.keys() & wanted.keys()):
             yield from _of_value(f"{where}.{key}", passed[key], wanted[key], given, tasks, components, waits[task_name])
     try:

@@ -78,6 +78,8 @@ class Placement(Settings):
     """Secrets with the passwords of image registries."""
     user: int | None = Field(default=10001, ge=1)
     """Numeric user of every task; ``null`` leaves it to the image."""
+    chunks_at_once: int = Field(default=4, ge=1)
+    """Chunks of a season that are explained side by side."""
     notify: NotifySettings = NotifySettings()
     """Whom the last task of every run tells, and when."""
     default: TaskPlacement = TaskPlacement()
@@ -141,8 +143,8 @@ def read_placement(path: str | None) -> Placement:
 
 
 VERBS = frozenset(
-    ("ingest", "tile", "pretrain", "train", "evaluate", "promote", "explain", "aggregate", "report", "season", "notify")
-)
+    ("ingest", "tile", "pretrain", "train", "evaluate", "promote", "explain", "aggregate", "report", "notify")
+) | {"split", "flights", "gather"}
 """Tasks of the pipelines."""
 
 

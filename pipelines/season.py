@@ -1,15 +1,18 @@
 """The season pipeline, for a first season: a champion from one labelled campaign, then every flight explained with it.
 
-The flights are one task that keeps a status of each, not a loop of Kubeflow's: a loop fails whole where one item fails,
-its exit handler does not run on a cluster (kubeflow/pipelines issue 12390), and each item costs a dozen pods.
+Kubeflow's loop is over chunks of the list, not over flights: a loop fails whole where one item fails, its exit handler
+does not run on a cluster then (kubeflow/pipelines issue 12390), and each item costs pods. So the task of a chunk keeps
+a status of each of its flights and ends well whatever became of them; the last task tells.
 """
 
 from typing import Any
 
 from kfp import dsl
 
+from components.flights.component import flights
+from components.gather.component import gather
 from components.notify.component import notify
-from components.season.component import season as explain_season
+from components.split.component import split
 from pipelines.placement import Placement
 from pipelines.training import train_tasks
 
@@ -56,9 +59,21 @@ def season(placement: Placement) -> Any:
                 evaluate_settings=settings_of_evaluate,
                 promote_settings=settings_of_promote,
             )
-            explained = explain_season(
-                flights_file=flights_file, manifest_uri=manifest_uri, settings=settings_of_season
+            season_tasks(
+                placement, flights_file=flights_file, manifest_uri=manifest_uri, settings=settings_of_season
             ).after(promoted)
-            placement.place("season", explained)
 
     return focus_season
+
+
+def season_tasks(placement: Placement, *, flights_file: Any, manifest_uri: Any, settings: Any) -> dsl.PipelineTask:
+    """Add the tasks from a list of flights to the status of each to the pipeline being built; returns the first."""
+    cut = split(flights_file=flights_file, manifest_uri=manifest_uri, settings=settings)
+    with dsl.ParallelFor(cut.outputs["Output"], name="chunks", parallelism=placement.chunks_at_once) as part:
+        explained = flights(part_uri=part, manifest_uri=manifest_uri, settings=settings)
+    told = gather(
+        parts=dsl.Collected(explained.outputs["Output"]), manifest_uri=manifest_uri, settings=settings
+    ).ignore_upstream_failure()
+    for task in (cut, explained, told):
+        placement.place(task.name, task)
+    return cut

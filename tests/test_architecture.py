@@ -15,7 +15,8 @@ from focus_core import config
 
 ROOT = Path(__file__).parents[1]
 STEPS = {"ingest", "tile", "pretrain", "train", "evaluate", "promote", "explain", "aggregate", "report"}
-OF_RUNS = {"season", "notify"}  # steps about whole runs, not of the chain
+OF_SEASONS = {"split", "flights", "gather"}  # they share the settings of a season
+OF_RUNS = {*OF_SEASONS, "notify"}  # steps about whole runs, not of the chain
 COMMANDS = {"simulate", "run", "season", "export", "rollback", "audit"}
 SHELLS = sorted((ROOT / "components").glob("*/component.py"))
 SOURCES = sorted(path for folder in ("focus_core", "components", "pipelines") for path in (ROOT / folder).rglob("*.py"))
@@ -72,16 +73,21 @@ def test_a_shell_calls_the_step_of_its_name_with_every_argument(path):
     (step,) = [n for n in ast.parse(step_source).body if isinstance(n, ast.FunctionDef) and n.name == verb]
     assert [argument.arg for argument in step.args.kwonlyargs] == ["settings"]
     names = [argument.arg for argument in step.args.args]
-    assert [argument.arg for argument in shell.args.args] == [*names, "settings", "metrics"]
-    assert ast.unparse(step.args.kwonlyargs[0].annotation) == f"{verb.capitalize()}Settings"
-    assert f"{verb.capitalize()}Settings" in config.__all__
+    required = shell.args.args[: len(shell.args.args) - len(shell.args.defaults)]  # the rest is only waited for
+    assert [argument.arg for argument in required] == [*names, "settings", "metrics"]
+    settings = f"{'Season' if verb in OF_SEASONS else verb.capitalize()}Settings"
+    assert ast.unparse(step.args.kwonlyargs[0].annotation) == settings
+    assert settings in config.__all__
 
 
 def test_one_verb_has_one_name_everywhere():
     from focus_core.cli import commands, steps
 
     assert {path.parent.name for path in SHELLS} == STEPS | OF_RUNS
-    assert {path.stem for path in (ROOT / "focus_core" / "steps").glob("[!_]*.py")} == STEPS | OF_RUNS | {"run"}
+    assert {path.stem for path in (ROOT / "focus_core" / "steps").glob("[!_]*.py")} == STEPS | OF_RUNS | {
+        "run",
+        "season",
+    }
     assert [verb.__name__ for verb in steps.VERBS] == list(config.RunSettings.model_fields)
     assert {verb.__name__ for verb in steps.VERBS} == STEPS
     assert {verb.__name__ for verb in commands.VERBS} == COMMANDS

@@ -35,6 +35,7 @@ _TAKEN = (
     "kubeflow",
     "incoming",
     "summary.json",
+    "season",
     "season.json",
     "status",
 )
@@ -69,10 +70,16 @@ class RunSettings(Settings):
 
 
 class SeasonSettings(RunSettings):
-    """Settings of ``season``: those of the steps, and what it may cost."""
+    """Settings of ``season``: those of the steps, how it is cut, and what it may cost."""
 
     may_fail: int = Field(default=0, ge=0)
     """Flights that may fail without failing the season."""
+    retries: int = Field(default=1, ge=0)
+    """How often a flight is tried again whose steps failed; not where its campaign file is wrong."""
+    retry_after_s: float = Field(default=30.0, ge=0.0)
+    """Wait before a flight is tried again, s."""
+    flights_per_chunk: int = Field(default=20, ge=1)
+    """Flights that one task explains, one after the other."""
 
 
 @dataclass(frozen=True)

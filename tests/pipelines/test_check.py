@@ -95,6 +95,15 @@ def test_each_fault_is_named(good, spoil, says):
     assert any(says in fault for fault in faults_of(spec)), list(faults_of(spec))
 
 
+def test_a_loop_over_what_it_is_not_passed_is_named(tmp_path):
+    spec = next(yaml.safe_load_all(compile_one("season", tmp_path, Placement()).read_text()))
+    loop = next(task for task in tasks(spec).values() if "parameterIterator" in task)
+    loop["parameterIterator"]["items"]["inputParameter"] = "other"
+    assert [fault for fault in faults_of(spec) if "loops over 'other', which it is not passed" in fault]
+    loop["parameterIterator"]["itemInput"] = "other"
+    assert [fault for fault in faults_of(spec) if "lacks 'pipelinechannel--split-Output-loop-item'" in fault]
+
+
 def test_a_good_pipeline_has_none_and_a_bad_file_is_refused(good, tmp_path):
     assert list(faults_of(good)) == []
     spoiled = copy.deepcopy(good)

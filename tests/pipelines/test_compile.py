@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 TASKS = {
     "training": {"ingest", "tile", "pretrain", "train", "evaluate", "promote"},
     "campaign": {"ingest", "tile", "explain", "evaluate", "aggregate", "report"},
-    "season": {"ingest", "tile", "pretrain", "train", "evaluate", "promote", "season"},
+    "season": {"ingest", "tile", "pretrain", "train", "evaluate", "promote", "split", "for-loop-2", "gather"},
 }
 
 
@@ -68,7 +68,10 @@ def test_tasks_and_what_they_wait_for(compiled, name):
     else:
         assert waits["promote"] == {"train", "evaluate"}
     if name == "season":
-        assert waits["season"] == {"promote"}
+        assert waits["split"] == {"promote"}
+        assert tasks["for-loop-2"]["iteratorPolicy"] == {"parallelismLimit": 4}
+        assert waits["gather"] == {"for-loop-2"}
+        assert tasks["gather"]["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
 @pytest.mark.parametrize("name", PIPELINES)
@@ -82,8 +85,12 @@ def test_whatever_happens_somebody_is_told(compiled, name):
 @pytest.mark.parametrize("name", PIPELINES)
 def test_no_task_is_cached_by_kubeflow(compiled, name):
     """Its cache sees neither a changed file nor a moved champion; the steps compare digests themselves."""
-    tasks = [*inner(compiled[name]).values(), compiled[name]["root"]["dag"]["tasks"]["notify"]]
-    assert not any(task["cachingOptions"].get("enableCache") for task in tasks)
+    components = compiled[name]["components"]
+    dags = [item["dag"] for item in (compiled[name]["root"], *components.values()) if "dag" in item]
+    tasks = [task for dag in dags for task in dag["tasks"].values()]
+    run = [task for task in tasks if "executorLabel" in components[task["componentRef"]["name"]]]
+    assert len(run) == len(compiled[name]["deploymentSpec"]["executors"])
+    assert not any(task["cachingOptions"].get("enableCache") for task in run)
 
 
 PLACEMENT = """
@@ -140,8 +147,8 @@ def test_a_placement_reaches_every_task(tmp_path):
 
 
 def test_every_task_can_be_placed_by_name(compiled):
-    tasks = {task for spec in compiled.values() for task in (*inner(spec), *spec["root"]["dag"]["tasks"])}
-    assert tasks - {"exit-handler-1"} == VERBS
+    executors = {label for spec in compiled.values() for label in spec["deploymentSpec"]["executors"]}
+    assert {label.removeprefix("exec-") for label in executors} == VERBS
 
 
 @pytest.mark.parametrize(

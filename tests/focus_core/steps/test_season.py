@@ -2,15 +2,21 @@
 
 import json
 import shutil
+import threading
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from focus_core import tracking
 from focus_core.config import RunLayout, SeasonSettings, from_mapping, read_campaigns
-from focus_core.errors import CampaignError, FlightsError, MissingInputError
+from focus_core.errors import CampaignError, FlightsError, MissingInputError, StoreError
+from focus_core.steps._flights import part_uris, read_flights, write_flights
+from focus_core.steps.flights import flights as explain_chunk
+from focus_core.steps.gather import gather
 from focus_core.steps.run import run
 from focus_core.steps.season import season
+from focus_core.steps.split import split
 
 
 def spoiled(field, folder, name):
@@ -21,6 +27,28 @@ def spoiled(field, folder, name):
     raw = max(path.parent.glob("*.*"), key=lambda item: item.stat().st_size)
     raw.write_bytes(raw.read_bytes()[:1000])
     return path
+
+
+@contextmanager
+def restored_after_a_failed_try(field, path, layout):
+    """Puts the raw cube of a `spoiled` flight back as soon as its status tells of a failed try, as a transfer would."""
+    ended = threading.Event()
+
+    def watch():
+        while not ended.wait(0.05):
+            for part in part_uris(layout.season):
+                if any(item.file == str(path) and item.reason for item in read_flights(part)):
+                    whole = max((field / "flight-2").glob("*.*"), key=lambda item: item.stat().st_size)
+                    shutil.copy(whole, path.parent / whole.name)
+                    return
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def test_every_bad_flight_is_named_with_its_reason(tmp_path):
@@ -40,7 +68,11 @@ def test_every_bad_flight_is_named_with_its_reason(tmp_path):
         ("absent.yaml", "failed"),
     ]
     assert "no such campaign file" in found[2]["reason"]
-    assert season(str(flights), str(manifest), settings=SeasonSettings(may_fail=3)) == {"flights": 3.0, "failed": 3.0}
+    assert season(str(flights), str(manifest), settings=SeasonSettings(may_fail=3)) == {
+        "flights": 3.0,
+        "failed": 3.0,
+        "retried": 0.0,
+    }
 
 
 def test_a_list_that_names_nothing_is_refused(tmp_path):
@@ -56,18 +88,76 @@ def test_one_bad_cube_costs_that_cube(tiny_field, tiny_settings, registry, tmp_p
     layout = RunLayout.below(tmp_path / "out")
     first, second = (tiny_field / f"flight-{index}" / "campaign.yaml" for index in (1, 2))
     run(read_campaigns([str(first)]), layout, tiny_settings)
-    bad = spoiled(tiny_field, tmp_path, "cut-off")
+    bad, flaky = (spoiled(tiny_field, tmp_path, name) for name in ("cut-off", "flaky"))
     flights = tmp_path / "flights.txt"
-    flights.write_text("\n".join(map(str, (first, bad, second))))
-    settings = from_mapping(SeasonSettings, tiny_settings.model_dump(mode="json", exclude_defaults=True))
-    with pytest.raises(FlightsError, match=r"1 of 3 flights failed(.|\n)*\ncut-off: "):
+    flights.write_text("\n".join(map(str, (first, bad, second, flaky))))
+    how = {"retry_after_s": 2.0, "flights_per_chunk": 3}
+    settings = from_mapping(SeasonSettings, tiny_settings.model_dump(mode="json", exclude_defaults=True) | how)
+    told = pytest.raises(FlightsError, match=r"1 of 4 flights failed(.|\n)*\ncut-off: ")
+    with restored_after_a_failed_try(tiny_field, flaky, layout), told:
         season(str(flights), layout.season, settings=settings)
     found = {item["campaign"]: item for item in json.loads(Path(layout.season).read_text())}
     assert {name: item["state"] for name, item in found.items()} == {
         "simulated-flight-1": "done",
         "cut-off": "failed",
         "simulated-flight-2": "done",
+        "flaky": "done",
+    }
+    assert {name: item["tries"] for name, item in found.items()} == {
+        "simulated-flight-1": 1,
+        "cut-off": 2,
+        "simulated-flight-2": 1,
+        "flaky": 2,
     }
     assert found["cut-off"]["report"] == ""
     assert Path(found["simulated-flight-2"]["report"]).is_file()
     assert tracking.champion("focus") == 1
+
+
+def test_the_list_is_cut_and_of_two_flights_with_one_id_the_second_fails(tiny_field, tmp_path):
+    first, second = (tiny_field / f"flight-{index}" / "campaign.yaml" for index in (1, 2))
+    double = tmp_path / "double"
+    shutil.copytree(tiny_field / "flight-1", double)
+    listed, manifest = tmp_path / "flights.txt", str(tmp_path / "out" / "season.json")
+    listed.write_text("\n".join(map(str, (first, second, double / "campaign.yaml"))))
+    for size, chunks in ((1, 3), (2, 2)):
+        settings = SeasonSettings(flights_per_chunk=size)
+        assert split(str(listed), manifest, settings=settings) == {"flights": 3.0, "chunks": float(chunks)}
+        parts = [read_flights(part) for part in part_uris(manifest)]
+        assert [len(part) for part in parts] == [size] * (3 // size) + [1] * (3 % size)
+        states = [(item.campaign, item.state) for part in parts for item in part]
+        assert states == [
+            ("simulated-flight-1", "waiting"),
+            ("simulated-flight-2", "waiting"),
+            ("simulated-flight-1", "failed"),
+        ]
+    assert f"is the id of {first} too" in parts[-1][-1].reason
+
+
+def test_a_chunk_whose_task_was_killed_is_told_and_goes_on_where_it_stood(tmp_path):
+    listed, manifest = tmp_path / "flights.txt", str(tmp_path / "out" / "season.json")
+    (tmp_path / "a.yaml").write_text("campaign: [")
+    listed.write_text("a.yaml\n")
+    split(str(listed), manifest, settings=SeasonSettings())
+    (part,) = part_uris(manifest)
+    (item,) = read_flights(part)
+    killed = item.model_copy(update={"state": "running", "tries": 1, "reason": "no room on the disk"})
+    done = item.model_copy(update={"file": "b.yaml", "state": "done", "tries": 1})
+    write_flights(part, [done, killed])
+    with pytest.raises(FlightsError, match=r"ended before it was done; run the season again \(no room on the disk\)"):
+        gather(manifest, settings=SeasonSettings())
+    assert explain_chunk(part, manifest, settings=SeasonSettings()) == {"flights": 2.0, "failed": 1.0}
+    after = read_flights(part)
+    assert after[0] == done
+    assert (after[1].state, after[1].tries) == ("failed", 2)
+    assert "not valid YAML" in after[1].reason
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '[{"file": "a", "state": "lost"}]'])
+def test_a_part_that_is_none_is_refused(text, tmp_path):
+    (tmp_path / "season").mkdir()
+    (tmp_path / "season" / "0000.json").write_text(text)
+    with pytest.raises(StoreError, match="is no status of flights"):
+        gather(str(tmp_path / "season.json"), settings=SeasonSettings())
+    with pytest.raises(MissingInputError, match="was never split"):
+        gather(str(tmp_path / "other.json"), settings=SeasonSettings())

@@ -1,4 +1,4 @@
-"""Kubeflow shell over `focus_core.steps.season`."""
+"""Kubeflow shell over `focus_core.steps.flights`."""
 
 from kfp import dsl
 
@@ -6,13 +6,13 @@ from components.images import PYTHON_IMAGE
 
 
 @dsl.component(base_image=PYTHON_IMAGE, install_kfp_package=False)
-def season(flights_file: str, manifest_uri: str, settings: dict, metrics: dsl.Output[dsl.Metrics]) -> str:
-    """Explain every flight of a list with the champion; a bad flight costs that flight alone.
+def flights(part_uri: str, manifest_uri: str, settings: dict, metrics: dsl.Output[dsl.Metrics]) -> str:
+    """Explain the flights of one chunk with the champion; a bad flight costs that flight alone.
 
     Parameters
     ----------
-    flights_file
-        Text file with the path of a campaign file on each line.
+    part_uri
+        Status of the chunk's flights.
     manifest_uri
         Status of each flight, ``season.json``.
     settings
@@ -21,9 +21,9 @@ def season(flights_file: str, manifest_uri: str, settings: dict, metrics: dsl.Ou
         What the step returns.
     """
     from focus_core.config import SeasonSettings, from_mapping
-    from focus_core.steps.season import season
+    from focus_core.steps.flights import flights
 
-    found = season(flights_file, manifest_uri, settings=from_mapping(SeasonSettings, settings))
+    found = flights(part_uri, manifest_uri, settings=from_mapping(SeasonSettings, settings))
     for name, value in found.items():
         metrics.log_metric(name, value)
-    return manifest_uri
+    return part_uri

@@ -1,0 +1,1 @@
+"""Shell of the step ``notify``."""
