@@ -23,7 +23,8 @@ def run_app(app: typer.Typer, name: str) -> None:
         app()
     except FocusError as error:
         if os.environ.get(log.FORMAT) == "json":
-            log.configure("")  # it may not have come to that
+            log.configure("")  # it may not have come to that, or a library has put a handler of its own there
+            log.adopt()
             logger.error("%s: %s", name, error)  # noqa: TRY400 - the message says all
         else:
             typer.echo(f"{name}: {error}", err=True)
