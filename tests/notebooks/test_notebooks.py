@@ -13,7 +13,9 @@ import pytest
 import xarray as xr
 from nbclient import NotebookClient
 
-from focus_core.config import read_campaigns
+from focus_core.config import AggregateSettings, read_campaigns
+from focus_core.steps.aggregate import aggregate
+from tests.focus_core.aggregation.small_field import GROUPS, SPEAKS, write_flight
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 COLUMNS = ["flight", "group", "from_nm", "to_nm", "difference", "lo", "hi", "separates", "data"]
@@ -95,6 +97,25 @@ def is_public(module, name):
         if hasattr(found, "__all__")
         else getattr(getattr(found, name), "__module__", "") == module
     )
+
+
+def test_nine_lines_and_the_store_alone_name_the_planted_wavelengths(tmp_path, capsys):
+    for number in (1, 2):
+        flight = write_flight(tmp_path, f"flight_{number}", seed=number, date=f"2026-0{number}-01")
+        uris = [flight.uri(name) for name in ("cube.zarr", "explanation.zarr")]
+        aggregate(flight.file, *uris, str(tmp_path / "importance.zarr"), settings=AggregateSettings())
+    alone = (tmp_path / "importance.zarr").rename(tmp_path.with_name(f"{tmp_path.name}-alone"))
+    _, code = read(NOTEBOOKS[1])
+    source = next(cell.source for cell in code if cell.id == "short")
+    assert len([line for line in source.splitlines() if line.strip()]) < 10
+    exec(source, {"PATH": alone})
+    first, *rest = capsys.readouterr().out.splitlines()
+    name, (lo_nm, hi_nm) = list(GROUPS.items())[SPEAKS["drought"]]
+    assert re.fullmatch(rf"{name}: {lo_nm:g}-{hi_nm:g} nm, \+(\d\.\d+)", first)
+    gaps = [float(line.split()[-1]) for line in (first, *rest)]
+    assert len(gaps) == len(GROUPS)
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[0] > 1.0 > 2 * abs(gaps[-1])  # two logits were planted, of which the classes' mean takes a third
 
 
 @pytest.mark.timeout(600)
