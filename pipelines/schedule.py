@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
 
+from focus_core.config import SeasonSettings
 from focus_core.errors import MissingInputError, SettingsError
 from pipelines.placement import Placement
 
 _STEPS = ("ingest", "tile", "explain", "evaluate", "aggregate", "report")
 _ON_GPU = ("explain", "evaluate")
+_PODS_OF_CHUNK = 3
+"""A driver of the loop's item, a driver and an executor of its task."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +78,8 @@ def measured(summary: str) -> tuple[float, float]:
 def counted(pipeline: str) -> tuple[int, int]:
     """Return the tasks of a compiled pipeline, and the pods that Kubeflow runs for it.
 
-    Each task has a driver and an executor, each group of tasks a driver.
+    Each task has a driver and an executor, each group of tasks a driver, and a loop one of its own; a loop is counted
+    with one item.
     """
     from pipelines.compile import compile_one
 
@@ -83,17 +88,19 @@ def counted(pipeline: str) -> tuple[int, int]:
         spec = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
     components = spec["components"]
     groups = [spec["root"], *(item for item in components.values() if "dag" in item)]
-    called = [task["componentRef"]["name"] for group in groups for task in group["dag"]["tasks"].values()]
-    tasks = sum("executorLabel" in components[name] for name in called)
-    return tasks, 2 * tasks + len(groups)
+    called = [task for group in groups for task in group["dag"]["tasks"].values()]
+    tasks = sum("executorLabel" in components[task["componentRef"]["name"]] for task in called)
+    return tasks, 2 * tasks + len(groups) + sum("parameterIterator" in task for task in called)
 
 
 def planned(season: Season, nodes: list[int]) -> dict[str, float]:
     """Return pods, hours and GPU hours of a season by name."""
     found: dict[str, float] = {"flights": float(season.flights), "flight_s": season.flight_s}
-    for pipeline, runs in (("campaign", season.flights), ("season", 1)):
+    for pipeline in ("campaign", "season"):
         tasks, pods = counted(pipeline)
         found |= {f"{pipeline}.tasks": float(tasks), f"{pipeline}.pods": float(pods)}
-        found[f"{pipeline}.pods_of_all"] = float(pods * runs)
+    found["campaign.pods_of_all"] = found["campaign.pods"] * season.flights
+    chunks = math.ceil(season.flights / SeasonSettings().flights_per_chunk)
+    found["season.pods_of_all"] = found["season.pods"] + _PODS_OF_CHUNK * (chunks - 1)
     found |= {f"hours.{count}_nodes": hours(season, count) for count in nodes}
     return found | {"gpu_hours": season.flights * season.gpu_s / 3600}

@@ -38,7 +38,7 @@ def test_nodes_take_turns_and_the_store_is_one(changes, nodes, expected_h):
 
 def test_pods_are_those_of_the_compiled_pipelines():
     assert counted("campaign") == (7, 2 * 7 + 2)
-    assert counted("season") == (8, 2 * 8 + 2)
+    assert counted("season") == (10, 2 * 10 + 3 + 1)  # one chunk
 
 
 def test_what_a_flight_takes_is_the_mean_of_a_run_s_campaigns(tmp_path):
@@ -74,6 +74,7 @@ def test_the_hours_of_scaling_are_what_the_command_says(options, expected_h):
     said = [metrics[f"hours.{nodes}_nodes"]["mean"] for nodes in (1, 4, 16)]
     assert said == pytest.approx(expected_h, rel=0.03)
     assert metrics["campaign.pods_of_all"]["mean"] == 16_000
+    assert metrics["season.pods_of_all"]["mean"] == 171
 
 
 def test_a_wrong_number_of_nodes_is_refused():
