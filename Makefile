@@ -35,13 +35,14 @@ SHELL := bash
 .SILENT:
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-services lint lock
+.PHONY: help setup demo test test-services lint lock image
 
 help:
 	echo "make demo           simulate a field trial, train, explain, write the report"
 	echo "make test           the tests that need Python only"
 	echo "make test-services  the tests that need a browser, a server or much time"
 	echo "make lint           ruff, mypy, import contract"
+	echo "make image          the image that the tasks run in, without a registry (as root; mmdebstrap, podman)"
 	echo "make setup          the environment alone, in $(VENV); the others do it too"
 	echo "make lock           resolve the dependencies; UPGRADE=1 takes newer versions"
 	echo "Variables: PYTHON=$(PYTHON), TORCH_INDEX=<address of a CPU-only index of torch and torchvision>"
@@ -111,6 +112,9 @@ lint: $(READY)
 	$(BIN)/mypy
 	say "import contract"
 	$(BIN)/lint-imports
+
+image:
+	TORCH_INDEX="$(TORCH_INDEX)" infra/images/build_local.sh
 
 # The locks that are there are kept to, so that one new dependency does not move the others.
 lock: | $(UV_READY)
