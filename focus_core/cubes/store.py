@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
-import zarr
 from rasterio import Affine
 from rasterio.crs import CRS
 from zarr.codecs import BloscCodec, Crc32cCodec
@@ -18,7 +18,7 @@ from focus_core.cubes.axes import PixelGrid, Shape2d
 from focus_core.cubes.record import local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote, object_store
 from focus_core.cubes.schema import EXPLANATION, FILL, SCALE, Schema, check
-from focus_core.cubes.whole_chunks import QUICK_READING
+from focus_core.cubes.whole_chunks import quick_reading
 from focus_core.errors import MissingInputError, StoreError
 
 
@@ -43,7 +43,7 @@ def open_store(uri: str | Path, schema: Schema) -> xr.Dataset:
     if not (RemoteFolder(uri).marker() if is_remote(uri) else (local_path(uri) / "zarr.json").is_file()):
         raise MissingInputError(f"'{where}': no {schema.name} there; run the step that writes it")
     try:
-        with zarr.config.set({} if schema.in_blocks or is_remote(uri) else QUICK_READING):
+        with nullcontext() if schema.in_blocks or is_remote(uri) else quick_reading():
             dataset = xr.open_zarr(
                 zarr_store(uri),
                 chunks={} if schema.in_blocks else None,

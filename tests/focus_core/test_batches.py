@@ -1,15 +1,19 @@
 """Tiles in memory are what was measured, or a refusal; never a damaged one's numbers."""
 
+import shutil
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 
 from focus_core.batches import read_readable_tiles, read_tiles, stream_tiles
 from focus_core.cubes.schema import FILL, TILES
 from focus_core.cubes.store import open_store, quantised
+from focus_core.cubes.whole_chunks import quick_reading
 from focus_core.errors import StoreError
 from tests.focus_core.aggregation.small_field import publish_store
 from tests.focus_core.steps.planted import tiles
@@ -72,6 +76,26 @@ def test_a_stream_gives_every_tile_once_in_order(uri: str, batch: int) -> None:
     np.testing.assert_array_equal(np.concatenate([part for part, _ in parts]), index)
     np.testing.assert_array_equal(np.concatenate([found for _, found in parts]), read_tiles(dataset, index))
     assert list(stream_tiles(dataset, index[:0], batch)) == []
+
+
+def test_threads_that_open_stores_leave_zarr_as_it_was(uri: str) -> None:
+    before = zarr.config.get("codec_pipeline.path")
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: open_store(uri, TILES)["reflectance"][3].to_numpy(), range(64)))
+    assert all(np.array_equal(each, found[0]) for each in found)
+    assert zarr.config.get("codec_pipeline.path") == before
+
+
+def test_the_same_numbers_are_the_same_bytes_whoever_opened_the_store(uri: str, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.zarr"
+    shutil.copytree(uri, copy)
+    content = {path.relative_to(uri): path.read_bytes() for path in Path(uri).rglob("*") if path.is_file()}
+    with quick_reading():
+        pixels = zarr.open_group(copy, mode="r+")["reflectance"]
+    stored = pixels[:]
+    pixels[:] = np.zeros_like(stored)
+    pixels[:] = stored
+    assert {path.relative_to(copy): path.read_bytes() for path in copy.rglob("*") if path.is_file()} == content
 
 
 def test_the_store_is_opened_as_steps(uri: str) -> None:
