@@ -19,7 +19,7 @@ import spectral.io.envi as spy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from focus_core.cubes.readers import open_raw
+from focus_core.cubes.readers import hdf5, open_raw
 from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import FocusError
 from tests.focus_core.cubes.small_campaign import map_info, write_envi
@@ -38,6 +38,12 @@ LONGEST_S, LARGEST_MIB = 30.0, 400
 fuzz = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], print_blob=True
 )
+
+
+@pytest.fixture(autouse=True)
+def little_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that the HDF5 library cannot leave is refused after a minute, which is longer than a test may take."""
+    monkeypatch.setattr(hdf5, "_WALK_S", 5)
 
 
 def peak_mib() -> float:
