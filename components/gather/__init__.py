@@ -1,1 +1,1 @@
-"""Shell of the step ``notify``."""
+"""Shell of the step ``gather``."""

@@ -3,7 +3,7 @@
 Figures are of test plots of a trial's second flight; everything is trained on its first. The self-supervised
 backbone is trained once for each seed, on images of the first wavelength groups. The model as it ships has several
 prompt seeds; what it is compared with (sink off, random backbone) and the planted faults have one, and beside them
-stands FOCUS with one: what is compared is trained alike, at half of the time.
+stands FOCUS with one: what is compared is trained alike, in fewer trainings.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ def explain(
 
 @benches.command()
 def quality(seeds: Seeds = "1,2,3", plot: Plot = None, json_path: Json = None, verbose: Verbose = False) -> None:
-    """Curves and maps against planted truth, beside rivals; about 10 minutes a seed on 2 cores."""
+    """Curves and maps against planted truth, beside rivals; about 22 minutes of processor a seed."""
     numbers = _whole_numbers(seeds)
     from focus_core.bench import quality as bench
     from focus_core.bench.chart import draw_scores
@@ -102,7 +102,7 @@ def quality(seeds: Seeds = "1,2,3", plot: Plot = None, json_path: Json = None, v
 
 @benches.command()
 def classes(seeds: Seeds = "1", plot: Plot = None, json_path: Json = None, verbose: Verbose = False) -> None:
-    """Quality and cost at 4 and at 32 classes; about 5 minutes a seed on 2 cores."""
+    """Quality and cost at 4 and at 32 classes; about 4 minutes a seed on 2 cores."""
     numbers = _whole_numbers(seeds)
     from focus_core.bench import classes as bench
     from focus_core.bench.chart import draw_scores
