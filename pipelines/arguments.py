@@ -5,6 +5,8 @@ Paths are those that the tasks see: whoever submits must see the shared volume u
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -54,6 +56,22 @@ def season_arguments(file: CampaignFile, flights_file: str, layout: RunLayout, s
         "folders": [str(layout.out), str(layout.campaign(file).folder), str(layout.out / "models")],
         "settings_of_season": settings.model_dump(mode="json", exclude_defaults=True),
     }
+
+
+def run_name(pipeline: str, campaign: str, content: str, arguments: Mapping[str, Any]) -> str:
+    """Return a name made of everything that a run depends on: the same twice is one run, whoever submits it.
+
+    Parameters
+    ----------
+    pipeline, arguments
+        What runs, on what.
+    campaign
+        Its id, for people.
+    content
+        Digest of the files that the arguments name.
+    """
+    text = json.dumps([content, arguments], sort_keys=True)
+    return f"{pipeline} {campaign} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def _settings(settings: RunSettings, *verbs: str) -> dict[str, Mapping[str, Any]]:

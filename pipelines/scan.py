@@ -70,8 +70,7 @@ def scan(folder: Path, *, settle_s: float, marker: str | None, known: Callable[[
 
 def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Callable[[str], bool]) -> Flight | str:
     """Return the flight, why it is not there yet, or nothing where it is known."""
-    inputs = file.inputs()
-    files = [*inputs, *beside(inputs)]
+    files = _files(file)
     stamp = _stamp(files)
     if known(stamp):
         return ""
@@ -83,10 +82,20 @@ def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Cal
         age_s = time.time() - max(max(path.stat().st_mtime, path.stat().st_ctime) for path in files)
         if age_s < settle_s:
             return f"{file.path}: changed {age_s:.0f} s ago; taken up when nothing changed for {settle_s:.0f} s"
-    content = hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()
+    content = content_of(file)
     if _stamp(files) != stamp:
         return f"{file.path}: changed while it was read"
     return Flight(campaign=file.campaign.campaign, path=str(file.path), digest=content, stamp=stamp)
+
+
+def content_of(file: CampaignFile) -> str:
+    """Return the sha256 over the content of a campaign file and of each file that it names."""
+    return hashlib.sha256("".join(digest(path) for path in _files(file)).encode()).hexdigest()
+
+
+def _files(file: CampaignFile) -> list[Path]:
+    inputs = file.inputs()
+    return [*inputs, *beside(inputs)]
 
 
 def beside(inputs: list[Path]) -> list[Path]:

@@ -77,6 +77,8 @@ class Server:
         The profile's namespace on a server for several users; ``None`` elsewhere.
     token
         Bearer token, where the server asks for one.
+    settle_s
+        How long others who submit the same at the same moment are waited for, seconds.
 
     Raises
     ------
@@ -86,23 +88,22 @@ class Server:
         If the address is none.
     """
 
-    def __init__(self, address: str, *, namespace: str | None = None, token: str | None = None) -> None:
-        self.address = address
+    def __init__(
+        self,
+        address: str,
+        *,
+        namespace: str | None = None,
+        token: str | None = None,
+        settle_s: float = SETTLE_SECONDS,
+    ) -> None:
+        self.address, self._settle_s = address, settle_s
         self._probe(token)
         with _quiet(), self._reported("be reached"):
             from kfp.client import Client
 
             self._client = Client(host=address, namespace=namespace or "kubeflow", existing_token=token)
 
-    def submit(
-        self,
-        pipeline: str,
-        name: str,
-        arguments: Mapping[str, Any],
-        placement: Placement,
-        *,
-        settle_s: float = SETTLE_SECONDS,
-    ) -> str:
+    def submit(self, pipeline: str, name: str, arguments: Mapping[str, Any], placement: Placement) -> str:
         """Start a run and return its id; a run of this name that has not failed is taken instead.
 
         A server takes any number of runs of one name. Of all that submit it at once, each therefore looks again when
@@ -114,8 +115,6 @@ class Server:
             What runs, on what and where.
         name
             Name of the run, made of everything that it depends on.
-        settle_s
-            How long the others are waited for, seconds; 0 where nobody else can submit this name.
 
         Raises
         ------
@@ -134,7 +133,7 @@ class Server:
                 started = self._client.create_run_from_pipeline_package(
                     package, arguments=dict(arguments), run_name=name, experiment_name=EXPERIMENT, enable_caching=False
                 )
-        return self._give_way(name, str(started.run_id), settle_s) if settle_s else str(started.run_id)
+        return self._give_way(name, str(started.run_id))
 
     def find(self, name: str) -> str | None:
         """Return the id of the first run of this name that has not failed and is not being ended."""
@@ -188,9 +187,9 @@ class Server:
             time.sleep(wait_s)
             wait_s = min(2 * wait_s, _POLL_SECONDS)
 
-    def _give_way(self, name: str, own: str, settle_s: float) -> str:
+    def _give_way(self, name: str, own: str) -> str:
         """Return the first run of this name, and take one's own back where it is another."""
-        time.sleep(settle_s)
+        time.sleep(self._settle_s)
         first = self.find(name)
         if first is None or first == own:
             return own

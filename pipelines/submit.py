@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,8 +11,9 @@ from typing import Any
 from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.record import digest
 from focus_core.errors import MissingInputError, SettingsError, TargetError
-from pipelines.arguments import campaign_arguments, season_arguments, training_arguments
+from pipelines.arguments import campaign_arguments, run_name, season_arguments, training_arguments
 from pipelines.local import PipelineError
+from pipelines.scan import content_of
 from pipelines.server import Server
 
 
@@ -51,13 +50,12 @@ class Job:
         raise SettingsError(f"no pipeline '{self.pipeline}'; known: training, campaign, season")
 
     def name(self) -> str:
-        """Return a name made of everything that the run depends on: the same twice is one run."""
+        """Return a name made of everything that the run depends on."""
         file = CampaignFile(self.campaign_file)
-        content = [digest(path) for path in file.inputs()]
+        content = content_of(file)
         if self.flights_file is not None:
-            content.append(digest(self.flights_file))
-        text = json.dumps([content, self.arguments()], sort_keys=True)
-        return f"{self.pipeline} {file.campaign.campaign} {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+            content += digest(self.flights_file)
+        return run_name(self.pipeline, file.campaign.campaign, content, self.arguments())
 
 
 def follow_run(server: Server, run_id: str, say: Callable[[str], None]) -> None:

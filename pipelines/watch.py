@@ -19,7 +19,7 @@ from focus_core.config import CampaignFile, RunLayout, RunSettings
 from focus_core.cubes.remote import is_remote
 from focus_core.errors import FlightsError, FocusError
 from focus_core.repeat import repeated
-from pipelines.arguments import campaign_arguments
+from pipelines.arguments import campaign_arguments, run_name
 from pipelines.bucket import fetch_flight, scan_bucket
 from pipelines.ledger import LEASE_SECONDS, Flight, Ledger
 from pipelines.placement import Placement
@@ -68,11 +68,10 @@ class AtServer:
     placement: Placement
 
     def start(self, flight: Flight, file: CampaignFile) -> str:
-        """Submit a flight under a name made of its content: the server is asked for it before a second is made."""
-        name = f"campaign {flight.campaign} {flight.digest[:16]}"
+        """Submit a flight, under the name that it has when a person submits it: the server makes one run of both."""
         arguments = campaign_arguments(file, self.layout, self.settings)
-        # Its claim in the ledger keeps other watchers away.
-        return self.server.submit("campaign", name, arguments, self.placement, settle_s=0.0)
+        name = run_name("campaign", flight.campaign, flight.digest, arguments)
+        return self.server.submit("campaign", name, arguments, self.placement)
 
     def settle(self, ledger: Ledger) -> None:
         """Ask the server for every run that is still open in the ledger."""

@@ -1,10 +1,14 @@
 """A small flight as files, and a stand-in for Kubeflow."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from focus_core.cli.exits import run_app
+from pipelines.__main__ import app
 from tests.pipelines.kubeflow import StandIn
 
 CAMPAIGN = """
@@ -49,3 +53,17 @@ def stand_in() -> Iterator[Callable[..., StandIn]]:
     yield build
     for server in started:
         server.close()
+
+
+@pytest.fixture
+def submit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Callable[..., SimpleNamespace]:
+    """Runs the command in this process, as ``run_app`` does; returns status, output and messages."""
+    monkeypatch.delenv("FOCUS_KUBEFLOW", raising=False)
+
+    def call(*arguments: object) -> SimpleNamespace:
+        monkeypatch.setattr(sys, "argv", ["pipelines", "submit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            run_app(app, "pipelines")
+        return SimpleNamespace(returncode=ended.value.code, **capfd.readouterr()._asdict())
+
+    return call

@@ -88,7 +88,9 @@ def test_each_flight_in_a_bucket_is_submitted_once_whoever_watches(upload, bucke
     server = stand_in()
     upload("flight-1")
     for watcher in ("first", "second"):
-        runner = AtServer(Server(server.address), RunLayout.below(tmp_path / "out"), RunSettings(), Placement())
+        runner = AtServer(
+            Server(server.address, settle_s=0.0), RunLayout.below(tmp_path / "out"), RunSettings(), Placement()
+        )
         ledger = Ledger(f"sqlite:///{tmp_path}/ledger.db")
         done = look(bucket, ledger, runner, settle_s=0.0, marker=None, copies=tmp_path / watcher)
         assert done.started == (["flight-1"] if watcher == "first" else [])

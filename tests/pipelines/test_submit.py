@@ -5,30 +5,13 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
-from focus_core.cli.exits import run_app
-from pipelines.__main__ import app
 from pipelines.placement import Placement
 from pipelines.server import Server, ServerError
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def submit(monkeypatch, capfd):
-    """Runs the command in this process, as ``run_app`` does; returns status, output and messages."""
-    monkeypatch.delenv("FOCUS_KUBEFLOW", raising=False)
-
-    def call(*arguments):
-        monkeypatch.setattr(sys, "argv", ["pipelines", "submit", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            run_app(app, "pipelines")
-        return SimpleNamespace(returncode=ended.value.code, **capfd.readouterr()._asdict())
-
-    return call
 
 
 def test_a_run_is_submitted_followed_and_its_results_fetched(submit, arrive, stand_in, tmp_path):
@@ -156,5 +139,5 @@ def test_who_submits_at_the_same_moment_keeps_the_first_run(stand_in, other, kep
         return real(path, {**body, "runtime_config": {"parameters": {}}})
 
     server.post = post
-    assert Server(server.address).submit("campaign", "one name", {}, Placement(), settle_s=0.01) == kept
+    assert Server(server.address, settle_s=0.01).submit("campaign", "one name", {}, Placement()) == kept
     assert server.deleted == ([] if kept == "run-1" else ["run-1"])

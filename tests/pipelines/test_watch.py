@@ -29,7 +29,9 @@ def watching(tmp_path):
 
     def build(server):
         books.append(Ledger(f"sqlite:///{tmp_path}/ledger.db"))
-        runner = AtServer(Server(server.address), RunLayout.below(tmp_path / "out"), RunSettings(), Placement())
+        runner = AtServer(
+            Server(server.address, settle_s=0.0), RunLayout.below(tmp_path / "out"), RunSettings(), Placement()
+        )
         how = {"settle_s": 0.0, "marker": None, "copies": tmp_path / "copies"}
         return lambda **more: look(tmp_path / "incoming", books[-1], runner, **how, **more)
 
@@ -62,6 +64,15 @@ def test_each_flight_is_submitted_once_and_followed_to_its_end(arrive, stand_in,
         str(tmp_path / "incoming" / "flight-2" / "campaign.yaml")
     }
     assert arguments.endswith("flight-2/campaign.yaml")
+
+
+def test_a_flight_taken_up_and_submitted_by_hand_is_one_run(arrive, stand_in, submit, watching, tmp_path):
+    server, place = stand_in(), arrive("flight-1")
+    by_hand = ("campaign", place / "campaign.yaml", "--out", tmp_path / "out", "--server", server.address)
+    assert watching(server)().started == ["flight-1"]
+    assert submit(*by_hand, "--no-follow").out == "run-1\n"
+    (place / "strip.raw").write_text("raw, flown again")  # the campaign file names the header alone
+    assert submit(*by_hand, "--no-follow").out == "run-2\n"
 
 
 def test_what_is_taken_up_is_logged_with_campaign_and_run(arrive, stand_in, watching, monkeypatch):
