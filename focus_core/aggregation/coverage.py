@@ -26,6 +26,10 @@ class Coverage(NamedTuple):
     """Pixels of the box that a plot covers some of ``(pixel,)``: numbers in C order, increasing."""
     share: sparse.csr_array
     """Share of each such pixel inside each plot ``(row, pixel)``, float64, 0 to 1."""
+    weight: npt.NDArray[np.float64]
+    """Sum of each plot's shares ``(row,)``."""
+    square: npt.NDArray[np.float64]
+    """Sum of their squares."""
 
 
 def coverage(
@@ -74,4 +78,5 @@ def coverage(
     rows, pixels = np.flatnonzero(count), np.flatnonzero(touched)
     starts = np.concatenate([[0], np.cumsum(count[rows])])
     matrix = sparse.csr_array((share[held], column, starts), shape=(len(rows), len(pixels)))
-    return Coverage(numbers[rows], pixels, matrix)
+    sums = (np.asarray(each.sum(axis=1), dtype=np.float64) for each in (matrix, matrix.power(2)))
+    return Coverage(numbers[rows], pixels, matrix, *sums)

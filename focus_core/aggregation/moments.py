@@ -43,12 +43,13 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: Any) -> Mom
     absent = stored == missing
     if stored.dtype.kind == "f":
         absent |= np.isnan(stored)
-    x, shift, present = _around_one(stored, absent)
-    share, square = cover.share, cover.share.power(2)
-    if present is None:  # most chunks: every band has the same weights
-        weight, squared = (np.repeat(matrix.sum(axis=1)[:, None], len(chunk), axis=1) for matrix in (share, square))
-    else:
-        weight, squared = share @ present, square @ present
+    share = cover.share
+    if absent.any():
+        x, shift, present = _around_first(stored, absent)
+        weight, squared = share @ present, share.power(2) @ present
+    else:  # most chunks: every band has the same weights
+        x, shift = _turned(_less(stored, stored[:, :1])), stored[:, 0].astype(np.float64)
+        weight, squared = (np.repeat(sums[:, None], len(chunk), axis=1) for sums in (cover.weight, cover.square))
     with np.errstate(invalid="ignore"):
         mean = np.where(weight > 0.0, (share @ x) / weight, 0.0)
     x *= x
@@ -60,23 +61,26 @@ def chunk_moments(chunk: npt.NDArray[Any], cover: Coverage, missing: Any) -> Mom
     return Moments(cover.plots, np.stack([weight, squared, np.where(weight > 0.0, mean + shift, 0.0), spread]))
 
 
-def _around_one(
+def _around_first(
     stored: npt.NDArray[Any], absent: npt.NDArray[np.bool_]
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64] | None]:
-    """Return values ``(pixel, band)`` less one of their band, 0 where missing, that one, and 1 where there is a value.
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return values ``(pixel, band)`` less the first of their band, 0 where missing, that one, and 1 for a value."""
+    first = np.take_along_axis(stored, absent.argmin(axis=1)[:, None], axis=1)
+    shift = np.where(absent.all(axis=1, keepdims=True), 0, first).astype(stored.dtype)
+    difference = _less(stored, shift)
+    difference[absent] = 0
+    return _turned(difference), shift[:, 0].astype(np.float64), _turned(~absent)
 
-    The last is None where no value is missing.
-    """
+
+def _less(stored: npt.NDArray[Any], shift: npt.NDArray[Any]) -> npt.NDArray[Any]:
     # A difference of two short whole numbers fits 32 bits, and half the bytes turn sooner into the order wanted.
     short = stored.dtype.kind in "iu" and stored.dtype.itemsize < 4
-    first = np.take_along_axis(stored, absent.argmin(axis=1)[:, None], axis=1)
-    shift = np.where(absent.all(axis=1, keepdims=True), 0, first)
-    difference = np.subtract(stored, shift, dtype=np.int32 if short else np.float64)
-    if not absent.any():
-        return np.ascontiguousarray(difference.T, dtype=np.float64), shift[:, 0].astype(np.float64), None
-    difference[absent] = 0
-    present = np.ascontiguousarray(~absent.T, dtype=np.float64)
-    return np.ascontiguousarray(difference.T, dtype=np.float64), shift[:, 0].astype(np.float64), present
+    difference: npt.NDArray[Any] = np.subtract(stored, shift, dtype=np.int32 if short else np.float64)
+    return difference
+
+
+def _turned(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    return np.ascontiguousarray(values.T, dtype=np.float64)
 
 
 def merge(parts: Sequence[Moments]) -> Moments:
