@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from focus_core.bench.page_cache import drop, files_below
 from focus_core.bench.process import alone, peak_mb
 from focus_core.bench.raw_flight import write_flight
+from focus_core.bench.scratch import scratch_folder
 from focus_core.config import IngestSettings
 from focus_core.steps.ingest import ingest
 
@@ -58,11 +58,15 @@ def run(
         and a plain write of the stored bytes, one after the other), ``plain_read_seconds``, ``plain_write_seconds``,
         ``stored_megabytes``, ``cache_dropped`` (1: every read came from the disk) and ``peak_mb``. Of the flight twice
         as long: ``peak_of_twice``, its peak over that of the flight, and ``twice_over_plain``.
+
+    Raises
+    ------
+    TargetError
+        If ``scratch`` cannot be written.
     """
     lines = max(round(gigabytes * 1e9 / (samples * bands * 2)), 64)
     values: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="focus-bench-") as name:
-        folder = Path(name)
+    with scratch_folder(scratch) as folder:
         for _ in range(repeats):
             once = _measure(folder / "once", lines, samples, bands)
             twice = _measure(folder / "twice", 2 * lines, samples, bands)

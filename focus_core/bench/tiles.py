@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 import statistics
-import tempfile
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,6 +19,7 @@ import zarr
 from focus_core.batches import stream_tiles
 from focus_core.bench.page_cache import drop, files_below
 from focus_core.bench.raw_flight import write_flight
+from focus_core.bench.scratch import scratch_folder
 from focus_core.bench.timing import seconds_of
 from focus_core.config import IngestSettings, TileSettings
 from focus_core.cubes.schema import TILES
@@ -57,11 +57,16 @@ def run(
         ``stored_share`` (stored bytes over those of the map); for every area ``area_<n>.tiles``,
         ``area_<n>.read_ms`` (warm) and ``area_<n>.cut_ms`` (the step ``tile``), per tile; and of the largest over the
         smallest area ``read_growth`` and ``cut_growth``.
+
+    Raises
+    ------
+    TargetError
+        If ``scratch`` cannot be written.
     """
     values: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="focus-bench-") as name:
+    with scratch_folder(scratch) as below:
         for area in _AREAS:
-            folder = Path(name) / str(area)
+            folder = below / str(area)
             uri, cutting = _tiles(folder, round(side_px * area**0.5), bands)
             count = open_store(uri, TILES).sizes["tile"]
             if area == _AREAS[-1]:

@@ -6,11 +6,13 @@ import pytest
 
 from focus_core.bench import ingest, tiles
 from focus_core.bench.page_cache import drop
+from focus_core.bench.scratch import scratch_folder
+from focus_core.errors import TargetError
 
 
 @pytest.mark.timeout(300)
 def test_ingest_over_a_plain_read_and_write(tmp_path: Path) -> None:
-    values = ingest.run(scratch=str(tmp_path), gigabytes=0.001, samples=64, bands=12)
+    values = ingest.run(scratch=str(tmp_path / "not" / "there"), gigabytes=0.001, samples=64, bands=12)
     (seconds,), (reading,), (writing,) = (
         values[name] for name in ("seconds", "plain_read_seconds", "plain_write_seconds")
     )
@@ -21,7 +23,7 @@ def test_ingest_over_a_plain_read_and_write(tmp_path: Path) -> None:
     # Noise of 0.3 % leaves something to pack, but not much.
     assert 0.3 < values["stored_megabytes"][0] < 1.1
     assert set(ingest.TARGETS) <= set(values)
-    assert list(tmp_path.iterdir()) == []
+    assert list((tmp_path / "not" / "there").iterdir()) == []
 
 
 @pytest.mark.timeout(300)
@@ -42,3 +44,13 @@ def test_what_is_dropped_is_read_again_as_it_was(tmp_path: Path) -> None:
     path.write_bytes(bytes(range(256)) * 400)
     assert 0.0 <= drop([path]) <= 1.0
     assert path.read_bytes() == bytes(range(256)) * 400
+
+
+@pytest.mark.parametrize("bench", [ingest, tiles])
+def test_a_scratch_folder_that_cannot_be_made_is_said(bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(TargetError, match=r"--scratch '.*file/below' cannot be written: .*; choose another folder"):
+        bench.run(scratch=str(tmp_path / "file" / "below"))
+    with scratch_folder(None) as folder:
+        assert folder.is_dir()
+    assert not folder.exists()
