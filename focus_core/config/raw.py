@@ -45,6 +45,13 @@ class RawFile(Settings):
     """Path of the dark reference scan."""
     panel_reflectance: float = Field(default=1.0, gt=0.0, le=1.0)
     """Reflectance of the white panel, unitless."""
+    exposure_ms: float | None = Field(default=None, gt=0.0)
+    """Exposure of the image, ms; with ``white_exposure_ms`` where the files do not say that they differ."""
+    white_exposure_ms: float | None = Field(default=None, gt=0.0)
+    """Exposure of the white reference, ms."""
+    saturated: int | None = Field(default=None, ge=1)
+    """Stored number at which the camera is full, e.g. 4095 for one of 12 bits; such pixels are missing. Without it,
+    where there are references, the largest that the file's type holds."""
     scale: float | None = Field(default=None, gt=0.0)
     """Factor from stored numbers to the campaign's quantity, where the file does not say it."""
     variable: str | None = None
@@ -61,6 +68,11 @@ class RawFile(Settings):
         if (self.white is None) != (self.dark is None):
             missing = "white" if self.white is None else "dark"
             raise ValueError(f"has one reference only; add '{missing}', calibration needs both")
+        exposures = (self.exposure_ms, self.white_exposure_ms)
+        if exposures != (None, None) and (None in exposures or self.white is None):
+            raise ValueError(
+                "'exposure_ms' and 'white_exposure_ms' count with 'white' only, and both; give all or none"
+            )
         return self
 
 

@@ -33,7 +33,7 @@ class Calibration:
     fill: float | None
     background: float | None
     """Stored number that pixels beside the object have in every band."""
-    saturated: float | None
+    saturated: int | None
     """Stored number at which the camera was full."""
     largest: float
     """Largest magnitude that the quantity can have."""
@@ -67,7 +67,7 @@ class Calibration:
                 missing = stored == raw.dtype.type(self.fill) if np.isfinite(self.fill) else np.isnan(stored)
                 out[missing] = np.nan
             if self.saturated is not None and stored.max() >= self.saturated:
-                out[stored >= raw.dtype.type(self.saturated)] = np.nan
+                out[stored >= self.saturated] = np.nan
             if not -self.largest <= out.min() <= out.max() <= self.largest:
                 out[~(np.abs(out) <= self.largest)] = np.nan
         if self.background is not None:
@@ -108,7 +108,7 @@ def without_references(
         offset=offset[order].astype(np.float32)[:, None, None],
         fill=_fill(cube),
         background=entry.background,
-        saturated=None,
+        saturated=_saturated(cube, entry),
         largest=LARGEST_REFLECTANCE if campaign.quantity == "reflectance" else float(np.finfo(np.float32).max),
         decision=decision,
     )
@@ -118,41 +118,45 @@ def with_references(
     cube: OpenedCube,
     white: OpenedCube,
     dark: OpenedCube,
+    entry: RawFile,
     order: npt.NDArray[np.int64],
-    *,
-    panel_reflectance: float,
-    background: float | None = None,
 ) -> Calibration:
     """Return the flat-field calibration ``(raw - dark) / (white - dark) × panel``, per band and column.
 
     The references are averaged over their lines. Where the white reference is not brighter than the dark one, or was
-    saturated, the column is missing in that band; so is every saturated pixel of the image.
+    saturated, the column is missing in that band; so is every saturated pixel of the image. Counts above the dark grow
+    with the exposure, so where that of the white reference was another, its share of the image's is a factor; the dark
+    is taken as the same for both.
 
     Raises
     ------
     CubeError
-        If a reference has another width, other bands or another type than the image.
+        If a reference has another width, other bands or another type than the image, or the files and the campaign
+        name different exposures.
     """
     for role, reference in (("white", white), ("dark", dark)):
         _refuse_geometry(cube, reference, role)
-    ceiling = float(np.iinfo(cube.data.dtype).max) if cube.data.dtype.kind in "iu" else None
+    exposure, told = _exposure(cube, white, entry)
+    ceiling = _saturated(cube, entry)
+    if ceiling is None and cube.data.dtype.kind in "iu":
+        ceiling = int(np.iinfo(cube.data.dtype).max)
     light, base = (_mean_line(reference)[order] for reference in (white, dark))
     span = light - base
     if ceiling is not None:
-        span[_saturated(white, ceiling)[order]] = np.nan
+        span[_ever_full(white, ceiling)[order]] = np.nan
     span[~(span > 0.0)] = np.nan
     if np.isnan(span).all():
         raise CubeError(f"{white.path}: nowhere brighter than {dark.path.name}; are white and dark swapped?")
-    gain = panel_reflectance / span
+    gain = entry.panel_reflectance * exposure / span
     return Calibration(
         order=order,
         gain=gain.astype(np.float32)[:, None, :],
         offset=(-base * gain).astype(np.float32)[:, None, :],
         fill=_fill(cube),
-        background=background,
+        background=entry.background,
         saturated=ceiling,
         largest=LARGEST_REFLECTANCE,
-        decision=f"white and dark references, panel reflectance {panel_reflectance:g}",
+        decision=f"white and dark references, panel reflectance {entry.panel_reflectance:g}{told}",
     )
 
 
@@ -184,5 +188,33 @@ def _mean_line(reference: OpenedCube) -> npt.NDArray[np.float64]:
     return np.asarray(reference.data.mean(axis=1, dtype=np.float64).compute(), dtype=np.float64)
 
 
-def _saturated(reference: OpenedCube, ceiling: float) -> npt.NDArray[np.bool_]:
-    return np.asarray((reference.data >= reference.data.dtype.type(ceiling)).any(axis=1).compute())
+def _ever_full(reference: OpenedCube, ceiling: int) -> npt.NDArray[np.bool_]:
+    return np.asarray((reference.data >= ceiling).any(axis=1).compute())
+
+
+def _saturated(cube: OpenedCube, entry: RawFile) -> int | None:
+    """Return the number that the campaign file calls full; one that never occurs would mask nothing in silence."""
+    dtype = cube.data.dtype
+    if entry.saturated is not None and dtype.kind in "iu" and entry.saturated > np.iinfo(dtype).max:
+        raise CubeError(
+            f"{cube.path}: 'saturated: {entry.saturated}' in the campaign file is more than {dtype} holds "
+            f"({np.iinfo(dtype).max}); correct it, or leave it out"
+        )
+    return entry.saturated
+
+
+def _exposure(cube: OpenedCube, white: OpenedCube, entry: RawFile) -> tuple[float, str]:
+    """Return the exposure of the white reference over that of the image, and words on it."""
+    named = found = None
+    if entry.exposure_ms is not None and entry.white_exposure_ms is not None:
+        named = entry.white_exposure_ms / entry.exposure_ms
+    if cube.exposure is not None and white.exposure is not None:
+        found = white.exposure / cube.exposure
+    if named is not None and found is not None and not np.isclose(named, found, rtol=_AGREE):
+        raise CubeError(
+            f"{white.path}: was exposed {found:g} times as long as {cube.path.name} by their headers, but "
+            f"'exposure_ms' and 'white_exposure_ms' in the campaign file say {named:g}; leave them out, or correct "
+            "the headers"
+        )
+    ratio = next((one for one in (named, found) if one is not None), 1.0)
+    return ratio, "" if ratio == 1.0 else f", which was exposed {ratio:g} times as long as the image"

@@ -100,14 +100,7 @@ def open_source(file: CampaignFile, where: Key, entry: RawFile, first: PixelGrid
         open_raw(file.resolve((*where, key), text), variable=entry.variable)
         for key, text in (("white", entry.white), ("dark", entry.dark))
     )
-    calibration = with_references(
-        cube,
-        white,
-        dark,
-        wavelengths.order,
-        panel_reflectance=entry.panel_reflectance,
-        background=entry.background,
-    )
+    calibration = with_references(cube, white, dark, entry, wavelengths.order)
     return Source(cube, (white, dark), grid, wavelengths, calibration)
 
 

@@ -24,6 +24,9 @@ _DTYPES = {1: "u1", 2: "i2", 3: "i4", 4: "f4", 5: "f8", 12: "u2", 13: "u4", 14: 
 _TO_BAND_Y_X = {"bsq": (0, 1, 2), "bil": (1, 0, 2), "bip": (2, 0, 1)}
 _MAPPED_BYTES = 16 * 2**20
 _DATA_SUFFIXES = ("", ".raw", ".img", ".dat", ".bsq", ".bil", ".bip", ".bin", ".sli")
+_EXPOSURE = ("tint", "shutter", "exposure", "exposure time", "integration time")
+"""Keys in which cameras' programs keep the exposure (Specim, Resonon, others)."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _NAMED_WAVELENGTH = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?|microns?)\b|\((\d+(?:\.\d+)?)\)\s*$", re.IGNORECASE
 )
@@ -83,6 +86,7 @@ def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
         gain=gain,
         offset=offset,
         gain_source=gain_source,
+        exposure=_exposure(header),
         transform=transform,
         crs=crs,
         notes=tuple(notes),
@@ -193,6 +197,12 @@ def _gain(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | Non
     if gain is None and offset is None:
         return None, None, "none in the file"
     return np.ones(bands) if gain is None else gain, offset, "'data gain values' in the header"
+
+
+def _exposure(header: EnviHeader) -> float | None:
+    found = [_NUMBER.match(header.fields[key].strip("{} ")) for key in _EXPOSURE if key in header.fields]
+    values = {float(number[0]) for number in found if number}
+    return values.pop() if len(values) == 1 and min(values) > 0.0 else None
 
 
 def _georeference(header: EnviHeader) -> tuple[Any, Any]:

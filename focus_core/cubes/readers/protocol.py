@@ -48,6 +48,8 @@ class OpenedCube:
     """Where in the file the factor stands."""
     quantity: str | None = None
     """What the numbers mean after the factor, where the file names it: reflectance or radiance."""
+    exposure: float | None = None
+    """Exposure as the file writes it, mostly ms; to be compared with that of files of the same camera."""
     transform: Any = None
     """``rasterio.Affine`` of the upper left pixel corner; none where the file has no georeference."""
     crs: Any = None

@@ -75,6 +75,8 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
         ({"ranges_nm": {"rust": [[500, 600]]}}, r"'ranges_nm' names \['rust'\]"),
         ({"ranges_nm": {"drought": [[600, 500]]}}, r"expected \[low, high\] in nm with 0 < low < high"),
         ({"cubes": [{"image": "a", "white": "w"}]}, "has one reference only; add 'dark'"),
+        ({"cubes": [{"image": "a", "white": "w", "dark": "d", "exposure_ms": 4}]}, "count with 'white' only, and both"),
+        ({"cubes": [{"image": "a", "exposure_ms": 4, "white_exposure_ms": 2}]}, "count with 'white' only, and both"),
         ({"cubes": []}, r"cubes"),
         ({"folds": {"train": 0.9}}, "the four shares add up to 1.5; they must add up to 1"),
         ({"groups": "uniform:0.1"}, "the width must lie in 1-2100 nm"),

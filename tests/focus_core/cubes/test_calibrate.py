@@ -12,9 +12,10 @@ from focus_core.cubes.calibrate import with_references, without_references
 from focus_core.cubes.flight import open_flight
 from focus_core.cubes.readers import OpenedCube, open_raw
 from focus_core.errors import CampaignError, CubeError
-from tests.focus_core.cubes.small_campaign import Field
+from tests.focus_core.cubes.small_campaign import Field, map_info, write_envi
 
 ORDER = np.arange(3)
+PLAIN = RawCube(image="x")
 
 
 def cube(values: np.ndarray, **fields: object) -> OpenedCube:
@@ -27,9 +28,10 @@ def cube(values: np.ndarray, **fields: object) -> OpenedCube:
 def test_the_panel_itself_has_its_reflectance(light: int, dark: int, panel: float) -> None:
     shape = (3, 4, 5)
     white, black = (cube(np.full(shape, level, np.uint16)) for level in (light, dark))
-    found = with_references(white, white, black, ORDER, panel_reflectance=panel).apply(white.data).compute()
+    entry = RawCube(image="x", panel_reflectance=panel)
+    found = with_references(white, white, black, entry, ORDER).apply(white.data).compute()
     np.testing.assert_allclose(found, panel, rtol=1e-4)
-    found = with_references(black, white, black, ORDER, panel_reflectance=panel).apply(black.data).compute()
+    found = with_references(black, white, black, entry, ORDER).apply(black.data).compute()
     np.testing.assert_allclose(found, 0.0, atol=1e-3)
 
 
@@ -43,7 +45,7 @@ def test_columns_are_calibrated_apart_and_bands_sorted() -> None:
         for values in (dark + span * truth, np.repeat(dark + span, 3, axis=1), np.repeat(dark, 2, axis=1))
     )
     order = np.array([2, 0, 1])
-    found = with_references(scan, white, black, order, panel_reflectance=1.0).apply(scan.data).compute()
+    found = with_references(scan, white, black, PLAIN, order).apply(scan.data).compute()
     np.testing.assert_allclose(found, truth[order], atol=1e-4)
 
 
@@ -54,11 +56,59 @@ def test_dead_columns_and_saturated_pixels_are_missing() -> None:
     white[1, :, 2] = 100
     white[2, 0, 3] = 65535
     dark = np.full((3, 2, 5), 100, np.uint16)
-    found = with_references(cube(scan), cube(white), cube(dark), ORDER, panel_reflectance=1.0).apply(da.asarray(scan))
+    found = with_references(cube(scan), cube(white), cube(dark), PLAIN, ORDER).apply(da.asarray(scan))
     missing = np.isnan(found.compute())
     expected = np.zeros_like(missing)
     expected[0, 1, 1] = expected[1, :, 2] = expected[2, :, 3] = True
     np.testing.assert_array_equal(missing, expected)
+
+
+def test_a_camera_of_12_bits_is_full_at_the_number_that_the_campaign_names(field: Field) -> None:
+    scan = np.array([[[2000, 4095, 4094]]] * 3, np.uint16)
+    white = np.full((3, 2, 3), 4000, np.uint16)
+    white[2, 0, 0] = 4095
+    full = RawCube(image="x", white="w", dark="d", saturated=4095)
+    found = with_references(cube(scan), cube(white), cube(np.zeros_like(white)), full, ORDER).apply(da.asarray(scan))
+    np.testing.assert_array_equal(
+        np.isnan(found.compute()[:, 0]), [[False, True, False], [False, True, False], [True, True, False]]
+    )
+    campaign = field.file().campaign
+    plain = without_references(cube(scan), RawCube(image="x", saturated=4095, scale=1e-4), ORDER, campaign)
+    np.testing.assert_allclose(plain.apply(da.asarray(scan)).compute()[0, 0], [0.2, np.nan, 0.4094], rtol=1e-6)
+    with pytest.raises(CubeError, match=r"'saturated: 70000' in the campaign file is more than uint16 holds \(65535\)"):
+        without_references(cube(scan), RawCube(image="x", saturated=70_000, scale=1e-4), ORDER, campaign)
+
+
+def counts(reflectance: np.ndarray, exposure_ms: float) -> np.ndarray:
+    """What a camera of 100 counts a ms above a dark of 50 sees."""
+    return (50 + 100 * exposure_ms * reflectance).round().astype(np.uint16)
+
+
+def test_a_white_panel_of_another_exposure_is_brought_to_that_of_the_image() -> None:
+    truth = np.random.default_rng(0).uniform(0.1, 0.9, (3, 4, 5))
+    scan, white, dark = (
+        cube(counts(values, ms)) for values, ms in ((truth, 40.0), (np.full((3, 2, 5), 0.5), 10.0), (0 * truth, 1.0))
+    )
+    entry = RawCube(image="x", white="w", dark="d", panel_reflectance=0.5, exposure_ms=40.0, white_exposure_ms=10.0)
+    calibration = with_references(scan, white, dark, entry, ORDER)
+    np.testing.assert_allclose(calibration.apply(scan.data).compute(), truth, atol=5e-4)
+    assert calibration.decision.endswith("which was exposed 0.25 times as long as the image")
+
+
+@pytest.mark.parametrize(("key", "text"), [("tint", "{} "), ("shutter", "{}"), ("integration time", "{{ {} }}")])
+def test_exposures_in_the_headers_count_and_may_not_be_contradicted(field: Field, key: str, text: str) -> None:
+    truth = np.random.default_rng(0).uniform(0.1, 0.9, (24, 6, 8))
+    for name, values, ms in (("a", truth, 40.0), ("w", np.ones((24, 2, 8)), 10.0), ("d", 0 * truth, 40.0)):
+        written = {key.replace(" ", "_"): text.format(ms)}
+        write_envi(field.folder / f"{name}.raw", counts(values, ms), map_info=map_info(), **written)
+    entry = {"image": "a.raw", "white": "w.raw", "dark": "d.raw"}
+    found = open_flight(field.write(cubes=[entry], masks=None).file(), chunk_px=32)
+    np.testing.assert_allclose(found.data.compute(), truth, atol=5e-4)
+    field.write(cubes=[entry | {"exposure_ms": 40, "white_exposure_ms": 10}])
+    open_flight(field.file(), chunk_px=32)
+    field.write(cubes=[entry | {"exposure_ms": 40, "white_exposure_ms": 20}])
+    with pytest.raises(CubeError, match=r"w\.hdr: was exposed 0\.25 times .* campaign file say 0\.5; leave them out"):
+        open_flight(field.file(), chunk_px=32)
 
 
 @pytest.mark.parametrize(
@@ -76,14 +126,14 @@ def test_dead_columns_and_saturated_pixels_are_missing() -> None:
 def test_references_of_another_geometry_are_refused(white: np.ndarray, message: str) -> None:
     scan, dark = cube(np.ones((3, 4, 5), np.uint16)), cube(np.ones((3, 2, 5), np.uint16))
     with pytest.raises(CubeError, match=message):
-        with_references(scan, cube(white), dark, ORDER, panel_reflectance=1.0)
+        with_references(scan, cube(white), dark, PLAIN, ORDER)
 
 
 def test_references_of_other_wavelengths_are_refused() -> None:
     scan = cube(np.ones((3, 4, 5), np.uint16), wavelength=np.array([400.0, 500.0, 600.0]))
     white = cube(np.full((3, 4, 5), 9, np.uint16), wavelength=np.array([400.0, 500.0, 700.0]))
     with pytest.raises(CubeError, match="the white reference has other wavelengths"):
-        with_references(scan, white, scan, ORDER, panel_reflectance=1.0)
+        with_references(scan, white, scan, PLAIN, ORDER)
 
 
 def test_scale_of_the_file_fill_and_impossible_reflectance(field: Field) -> None:
@@ -148,7 +198,7 @@ def test_real_maize_against_the_formula(real_data: Path) -> None:
     base, light = base.mean(axis=1, keepdims=True), light.mean(axis=1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = (raw - base) / (light - base)
-    found = with_references(scan, white, dark, np.arange(580), panel_reflectance=1.0).apply(scan.data).compute()
+    found = with_references(scan, white, dark, PLAIN, np.arange(580)).apply(scan.data).compute()
     kept = np.isfinite(found)
     assert kept.mean() > 0.99
     np.testing.assert_allclose(found[kept], expected[kept], atol=2e-4)
@@ -159,7 +209,7 @@ def test_a_block_can_be_calibrated_without_its_neighbours() -> None:
     scan = cube(rng.integers(500, 900, (3, 5, 7)).astype(np.uint16))
     white = cube(rng.integers(2000, 3000, (3, 2, 7)).astype(np.uint16))
     dark = cube(rng.integers(0, 100, (3, 2, 7)).astype(np.uint16))
-    calibration = with_references(scan, white, dark, ORDER, panel_reflectance=1.0)
+    calibration = with_references(scan, white, dark, PLAIN, ORDER)
     whole = calibration.apply(scan.data.rechunk(-1)).compute()
     np.testing.assert_array_equal(calibration.apply(scan.data).compute(), whole)
     np.testing.assert_array_equal(calibration.apply(scan.data[:, [0, 3], :]).compute(), whole[:, [0, 3]])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from focus_core.config import CampaignFile
+from focus_core.config import CampaignFile, RawFile
 from focus_core.cubes.calibrate import with_references
 from focus_core.cubes.readers import open_raw
 from focus_core.cubes.record import digest, verify
@@ -126,7 +126,8 @@ def test_references_are_as_wide_as_their_scan_and_dark_in_the_water_windows(flig
 def test_the_products_own_reader_finds_what_the_truth_was_computed_from(flight):
     image, white, dark = (open_raw(flight / f"strip-2{kind}.raw") for kind in ("", "-white", "-dark"))
     order = np.arange(image.bands)
-    calibration = with_references(image, white, dark, order, panel_reflectance=PANEL_REFLECTANCE)
+    entry = RawFile(image="strip-2.raw", panel_reflectance=PANEL_REFLECTANCE)
+    calibration = with_references(image, white, dark, entry, order)
     read = calibration.apply(image.data).compute()
     own = calibrate(*(counts_of(flight / f"strip-2{kind}.raw") for kind in ("", "-white", "-dark")))
     lit = ~within(decide_wavelengths(image, None).nm, WATER_WINDOWS_NM)
