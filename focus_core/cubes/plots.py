@@ -68,10 +68,14 @@ def read_plots(file: CampaignFile) -> gpd.GeoDataFrame:
 
 def _read_vector(file: CampaignFile, form: VectorPlots) -> gpd.GeoDataFrame:
     path = file.resolve(("plots", "file"), form.file)
+    source = _source(file, path)
     try:
-        frame = gpd.read_file(path, engine="pyogrio")
-    except (pyogrio.errors.DataSourceError, pyogrio.errors.DataLayerError, ValueError) as error:
+        layers = [str(name) for name, _ in pyogrio.list_layers(source)]
+        frame = gpd.read_file(source, layer=0, engine="pyogrio")
+    except (RuntimeError, ValueError) as error:  # of GDAL and of PROJ
         raise file.error(("plots", "file"), f"'{path}' cannot be read as a vector file: {error}") from error
+    if len(layers) > 1:
+        raise file.error(("plots", "file"), f"'{path.name}' holds the layers {layers[:8]}; keep one in it")
     if not isinstance(frame, gpd.GeoDataFrame) or frame.empty:
         raise file.error(("plots", "file"), f"'{path}' holds no polygons")
     for key in ("id", "label", "block"):
@@ -93,6 +97,19 @@ def _read_vector(file: CampaignFile, form: VectorPlots) -> gpd.GeoDataFrame:
         geometry=list(frame.geometry),
         crs=frame.crs,
         index=_index(ids),
+    )
+
+
+def _source(file: CampaignFile, path: Path) -> str:
+    """Return by which name GDAL opens the file as what it is: some of its drivers follow a text to any other file."""
+    with path.open("rb") as opened:
+        start = opened.read(64)
+    if start.startswith(b"SQLite format 3\0"):
+        return str(path)
+    if start.removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"{"):
+        return f"GeoJSON:{path}"
+    raise file.error(
+        ("plots", "file"), f"'{path.name}' is neither GeoJSON nor GeoPackage; export the plots as one of them"
     )
 
 

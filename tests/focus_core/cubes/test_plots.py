@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import rasterio
@@ -110,14 +111,47 @@ def test_another_crs_is_transformed(field: Field) -> None:
 
 
 def test_files_that_hold_no_plots(field: Field) -> None:
-    (field.folder / "plots.geojson").write_text("not json")
-    with pytest.raises(CampaignError, match=r"plots\.file: .* cannot be read as a vector file"):
-        read_plots(field.file())
+    for text, message in (
+        ("not json", "is neither GeoJSON nor GeoPackage"),
+        ("{not json", "cannot be read as a vector"),
+    ):
+        (field.folder / "plots.geojson").write_text(text)
+        with pytest.raises(CampaignError, match=rf"plots\.file: .*{message}"):
+            read_plots(field.file())
     field.write_plots([])
     with pytest.raises(CampaignError, match="holds no polygons"):
         read_plots(field.file())
     (field.folder / "plots.geojson").unlink()
     with pytest.raises(MissingInputError, match=r"plots\.file: no file"):
+        read_plots(field.file())
+
+
+def test_a_geopackage_of_one_layer_is_read_and_of_two_refused(field: Field) -> None:
+    before = read_plots(field.file())
+    frame = before.reset_index().drop(columns="fold").assign(label=[("control", "drought")[n] for n in before["label"]])
+    frame.to_file(field.folder / "plots.gpkg", layer="flight-1", driver="GPKG")
+    field.write(plots={"file": "plots.gpkg"})
+    assert read_plots(field.file()).equals(before)
+    frame.to_file(field.folder / "plots.gpkg", layer="flight-2", driver="GPKG")
+    with pytest.raises(CampaignError, match=r"plots\.file: 'plots\.gpkg' holds the layers \['flight-1', 'flight-2'\]"):
+        read_plots(field.file())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<OGRVRTDataSource><OGRVRTLayer name='plots'><SrcDataSource>{}</SrcDataSource></OGRVRTLayer>"
+        "</OGRVRTDataSource>",
+        '{{"type": "gdal_streamed_alg", "command_line": "gdal vector pipeline ! read {} ! write out --of stream"}}',
+    ],
+)
+def test_a_plots_file_leads_to_no_other_file(field: Field, tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    """GDAL takes either text for the polygons of the file that it names, wherever that lies."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "plots.geojson"
+    (field.folder / "plots.geojson").rename(elsewhere)
+    (field.folder / "plots.geojson").write_text(text.format(elsewhere))
+    assert len(gpd.read_file(field.folder / "plots.geojson")) == len(field.plots)
+    with pytest.raises(CampaignError, match=r"plots\.file: .*(is neither GeoJSON|cannot be read as a vector file)"):
         read_plots(field.file())
 
 
