@@ -7,18 +7,20 @@ cross-check in the tests, crashes the interpreter on some damaged files.
 from __future__ import annotations
 
 import math
+import mmap
 import os
+import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask.array as da
 import numpy as np
 
-from focus_core.cubes.readers.protocol import READ_PX, OpenedCube
-from focus_core.cubes.readers.view import refuse_inflation
+from focus_core.cubes.readers.protocol import OpenedCube
+from focus_core.cubes.readers.view import StoredArray, refuse_inflation
 from focus_core.errors import CubeError
 
 _ELEMENT = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
@@ -27,6 +29,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _COMPLEX = 0x0800
 _PREFIX = 4096
 """Bytes that hold an array's flags, shape and name."""
+_PIECE = 2**20
 
 
 @dataclass(frozen=True)
@@ -43,15 +46,18 @@ class _Stored:
 
 
 def open_matlab(path: Path, variable: str | None = None) -> OpenedCube:
-    """Open the three-dimensional array ``(row, column, band)`` of a MATLAB file, which is read whole.
+    """Open the three-dimensional array ``(row, column, band)`` of a MATLAB file lazily.
+
+    A compressed array can be unpacked from its beginning only, so that is done once, into a file that is gone with
+    the cube.
 
     Raises
     ------
     CubeError
         If there is no such array, or more than one and none is named.
     """
-    values = read_matlab(path, variable, dims=3)
-    data = da.from_array(values.transpose(2, 0, 1), chunks=(values.shape[2], READ_PX, READ_PX), name=False)
+    stored, read = _found(path, variable, dims=3)
+    data = StoredArray(read, stored.shape[::-1], stored.dtype, axes=(0, 2, 1)).lazy()
     return OpenedCube(path=path, files=(path,), data=data, wavelength_source="none in the file")
 
 
@@ -63,12 +69,18 @@ def read_matlab(path: Path, variable: str | None, *, dims: int) -> Any:
     CubeError
         If the file cannot be read, or the array cannot be found.
     """
+    _, read = _found(path, variable, dims=dims)
+    return read((slice(None),) * dims).T
+
+
+def _found(path: Path, variable: str | None, *, dims: int) -> tuple[_Stored, Callable[[tuple[slice, ...]], Any]]:
+    """Return an array, and what reads a part of it, axes reversed: MATLAB counts the first index fastest."""
     try:
         with path.open("rb") as file:
             order = {b"IM": "<", b"MI": ">"}[file.read(128)[126:128]]
             found = {item.name: item for item in _arrays(file, order) if len(item.shape) == dims}
             name = choose_array(path, variable, {key: item.shape for key, item in found.items()}, dims)
-            return _values(path, file, order, found[name])
+            return found[name], _numbers(path, file, order, found[name])
     except CubeError:
         raise
     except (ValueError, KeyError, IndexError, OverflowError, EOFError, OSError, zlib.error) as error:
@@ -116,9 +128,11 @@ def _exactly(file: Any, at: int, count: int, *, end: bool = False) -> bytes:
 
 def _content(file: Any, at: int, kind: int, size: int, most: int) -> bytes:
     """Return the first ``most`` bytes of a matrix, its tag left out."""
-    if kind == _COMPRESSED:
-        return zlib.decompressobj().decompress(_exactly(file, at + 8, size), 8 + most)[8:]
-    return _exactly(file, at + 8, min(size, most))
+    if kind != _COMPRESSED:
+        return _exactly(file, at + 8, min(size, most))
+    if at + 8 + size > os.fstat(file.fileno()).st_size:
+        raise EOFError(f"an array of {size} bytes at {at} is cut off")
+    return zlib.decompressobj().decompress(_exactly(file, at + 8, min(size, _PIECE)), 8 + most)[8:]
 
 
 def _described(content: bytes, order: str, at: int) -> _Stored | None:
@@ -153,13 +167,41 @@ def _element(content: bytes, order: str, at: int) -> tuple[bytes, int]:
     return content[start : start + size], start + size + -(start + size) % 8
 
 
-def _values(path: Path, file: Any, order: str, item: _Stored) -> Any:
+def _numbers(path: Path, file: Any, order: str, item: _Stored) -> Callable[[tuple[slice, ...]], Any]:
     count = math.prod(item.shape)
     refuse_inflation(path, item.name, count * item.dtype.itemsize, path.stat().st_size)
-    kind, size = np.frombuffer(_exactly(file, item.at, 8), order + "u4")
-    content = _content(file, item.at, int(kind), int(size), item.real + 16 + 8 * count)
-    code, stored, start = _tag(content, order, item.real)
+    kind, size = (int(number) for number in np.frombuffer(_exactly(file, item.at, 8), order + "u4"))
+    code, held, start = _tag(_content(file, item.at, kind, size, item.real + 16), order, item.real)
     dtype = np.dtype(order + _ELEMENT[code])
-    if stored != count * dtype.itemsize:
-        raise ValueError(f"'{item.name}' {item.shape} holds {stored} bytes of {dtype}")
-    return np.frombuffer(content, dtype, count, start).astype(item.dtype).reshape(item.shape, order="F")
+    if held != count * dtype.itemsize:
+        raise ValueError(f"'{item.name}' {item.shape} holds {held} bytes of {dtype}")
+    if kind == _COMPRESSED:
+        return partial(_read, _unpacked(file, item.at + 8, size, 8 + start + held), 8 + start, dtype, item)
+    if start + held > size or item.at + 8 + start + held > path.stat().st_size:
+        raise EOFError(f"'{item.name}' is cut off")
+    return partial(_read, _mapped(file), item.at + 8 + start, dtype, item)
+
+
+def _unpacked(file: Any, at: int, size: int, wanted: int) -> mmap.mmap:
+    """Map the first ``wanted`` bytes of a compressed element, unpacked into a file that has no name."""
+    unpacker = zlib.decompressobj()
+    file.seek(at)
+    with tempfile.TemporaryFile() as found:
+        while found.tell() < wanted:
+            packed = unpacker.unconsumed_tail or file.read(min(_PIECE, at + size - file.tell()))
+            if not packed or unpacker.eof:
+                raise EOFError(f"{wanted} bytes wanted, {found.tell()} found")
+            found.write(unpacker.decompress(packed, min(_PIECE, wanted - found.tell())))
+        found.flush()
+        return _mapped(found)
+
+
+def _mapped(file: Any) -> mmap.mmap:
+    return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+
+
+def _read(source: mmap.mmap, at: int, dtype: np.dtype[Any], item: _Stored, part: tuple[slice, ...]) -> Any:
+    numbers = np.frombuffer(source, dtype, math.prod(item.shape), at).reshape(item.shape[::-1])
+    values = numbers[part].astype(item.dtype)
+    source.madvise(mmap.MADV_DONTNEED)  # pages once read would count as this process's memory
+    return values

@@ -1,5 +1,6 @@
 """MATLAB and GeoTIFF files, and how formats are told apart."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,22 @@ def test_matlab_arrays_are_those_that_scipy_reads(tmp_path: Path, compressed: bo
     np.testing.assert_array_equal(open_raw(path, variable="b").data.compute(), (cube > 9).transpose(2, 0, 1))
     with pytest.raises(CubeError, match=r"found: a_name_longer_than_eight \(3, 4, 5\), b \(3, 4, 5\); name"):
         open_raw(path)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_matlab_file_is_read_piece_by_piece(tmp_path: Path, compressed: bool) -> None:
+    path = tmp_path / "c.mat"
+    cube = np.random.default_rng(0).integers(0, 4, (300, 600, 100), np.uint8)
+    scipy.io.savemat(path, {"a": cube}, do_compression=compressed)
+    tracemalloc.start()
+    try:
+        found = open_raw(path)
+        corner = found.data[:, 290:, 590:].compute()
+        assert tracemalloc.get_traced_memory()[1] < cube.nbytes / 2
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_array_equal(corner, cube[290:, 590:].transpose(2, 0, 1))
+    np.testing.assert_array_equal(found.data[7, :, 300].compute(), cube[:, 300, 7])
 
 
 def test_matlab_variable_must_be_clear(tmp_path: Path) -> None:
@@ -114,6 +131,19 @@ def test_geotiff_tags_on_some_bands_only_are_refused(tmp_path: Path) -> None:
     )
     with pytest.raises(CubeError, match=r"band tag 'wavelength' is missing on bands \[2\]"):
         open_raw(path)
+
+
+def test_a_geotiff_that_promises_too_much_is_refused(tmp_path: Path) -> None:
+    """Tiles without a byte in the file stand for zeros: 40 GB of them here."""
+    options = {"driver": "GTiff", "count": 5, "height": 65_536, "width": 65_536, "dtype": "uint16"}
+    with rasterio.open(
+        tmp_path / "bomb.tif", "w", tiled=True, blockxsize=4096, blockysize=4096, sparse_ok=True,
+        crs=CRS.from_epsg(32633), transform=TRANSFORM, **options,
+    ):  # fmt: skip
+        pass
+    assert (tmp_path / "bomb.tif").stat().st_size < 100_000
+    with pytest.raises(CubeError, match=r"bomb\.tif: 'image' declares \d+ bytes and cannot fit in a file of this size"):
+        open_raw(tmp_path / "bomb.tif")
 
 
 def test_a_cut_geotiff_is_refused(tmp_path: Path) -> None:
