@@ -24,10 +24,14 @@ Quantity = Literal["reflectance", "radiance"]
 
 _VARIABLE = re.compile(r"^\$\{([A-Z][A-Z0-9_]*)\}/")
 
+_SHORTEST_NM = 200.0
+
 
 def _range(value: tuple[float, float]) -> tuple[float, float]:
     if not 0.0 < value[0] < value[1]:
         raise ValueError(f"expected [low, high] in nm with 0 < low < high, found {list(value)}")
+    if value[1] < _SHORTEST_NM:
+        raise ValueError(f"expected nm, found {list(value)}, where no sensor sees; 1 µm is 1000 nm")
     return value
 
 

@@ -68,6 +68,8 @@ class RawFile(Settings):
         if (self.white is None) != (self.dark is None):
             missing = "white" if self.white is None else "dark"
             raise ValueError(f"has one reference only; add '{missing}', calibration needs both")
+        if self.white is None and "panel_reflectance" in self.model_fields_set:
+            raise ValueError("'panel_reflectance' counts with 'white' and 'dark' only; add them, or leave it out")
         exposures = (self.exposure_ms, self.white_exposure_ms)
         if exposures != (None, None) and (None in exposures or self.white is None):
             raise ValueError(

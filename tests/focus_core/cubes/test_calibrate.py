@@ -28,7 +28,7 @@ def cube(values: np.ndarray, **fields: object) -> OpenedCube:
 def test_the_panel_itself_has_its_reflectance(light: int, dark: int, panel: float) -> None:
     shape = (3, 4, 5)
     white, black = (cube(np.full(shape, level, np.uint16)) for level in (light, dark))
-    entry = RawCube(image="x", panel_reflectance=panel)
+    entry = RawCube(image="x", white="w", dark="d", panel_reflectance=panel)
     found = with_references(white, white, black, entry, ORDER).apply(white.data).compute()
     np.testing.assert_allclose(found, panel, rtol=1e-4)
     found = with_references(black, white, black, entry, ORDER).apply(black.data).compute()

@@ -126,7 +126,7 @@ def test_references_are_as_wide_as_their_scan_and_dark_in_the_water_windows(flig
 def test_the_products_own_reader_finds_what_the_truth_was_computed_from(flight):
     image, white, dark = (open_raw(flight / f"strip-2{kind}.raw") for kind in ("", "-white", "-dark"))
     order = np.arange(image.bands)
-    entry = RawFile(image="strip-2.raw", panel_reflectance=PANEL_REFLECTANCE)
+    entry = RawFile(image="x", white="w", dark="d", panel_reflectance=PANEL_REFLECTANCE)
     calibration = with_references(image, white, dark, entry, order)
     read = calibration.apply(image.data).compute()
     own = calibrate(*(counts_of(flight / f"strip-2{kind}.raw") for kind in ("", "-white", "-dark")))
