@@ -68,25 +68,27 @@ def run(*, folder: str, tiles: int = 16, side_px: int = 224, repeats: int = 2) -
     -------
     dict[str, list[float]]
         ``tile_seconds.x<area>`` (the whole step with a ViT-Ti, the model's loading included), ``tile_cpu.x<area>``,
-        ``peak_mb.x<area>`` and each over that of area 1, ``…_over_x1``. ``throughput.<model>``: tiles a second of the
-        step over those of bare passes of the same backbone on ready images, on as many cores; ``throughput_cpu`` the
-        same of processor time. ``reading_share`` and ``writing_share`` of the step's processor time, each measured
-        alone. ``two_workers``: tiles a second of two Dask workers with one core each over those of one.
+        ``peak_mb.x<area>`` and each over that of area 1, ``…_over_x1``; ``further_tile_growth``: the time of a tile
+        that area 16 has more than area 4, over that of one that area 4 has more than area 1, free of what a call costs
+        once. ``throughput.<model>``: tiles a second of the step, as it is set by default, over those of bare passes of
+        the same backbone on ready images, on as many cores; ``throughput_cpu`` the same of processor time.
+        ``reading_share`` and ``writing_share`` of the step's processor time, each measured alone. ``two_workers``:
+        tiles a second of two Dask workers with one core each over those of one.
     """
     root = Path(folder)
     campaigns = {area: write_tiles(root / f"x{area}.zarr", tiles=area * tiles, side_px=side_px) for area in AREAS}
     models = {name: write_model(root / name, MODELS[name], side_px=side_px, classes=_CLASSES) for name in MODELS}
-    settings = ExplainSettings(tiles_per_shard=max(1, tiles // 4))
+    small = ExplainSettings(tiles_per_shard=max(1, tiles // 4))  # enough shards for all cores in every campaign
     values: dict[str, list[float]] = {}
     for number in range(repeats):
         logger.info("areas, repeat %d", number + 1)
-        _add(values, _areas(campaigns, models["vit_tiny"], tiles, settings))
+        _add(values, _areas(campaigns, models["vit_tiny"], tiles, small))
     for name, model in models.items():
         logger.info("%s over bare passes", name)
-        for row in alone(throughput, model, campaigns[4], settings, repeats, campaigns[1]):
+        for row in alone(throughput, model, campaigns[4], ExplainSettings(), repeats, campaigns[1]):
             _add(values, {f"{key}.{name}": value for key, value in row.items()})
     logger.info("two workers over one")
-    values["two_workers"] = alone(two_workers, models["vit_tiny"], campaigns[4], settings, repeats, campaigns[1])
+    values["two_workers"] = alone(two_workers, models["vit_tiny"], campaigns[4], small, repeats, campaigns[1])
     return values
 
 
@@ -105,7 +107,10 @@ def _areas(campaigns: dict[int, str], model: str, tiles: int, settings: ExplainS
             f"peak_mb.x{area}": cost.peak_mb,
         }
     over = {f"{key}_over_x1": value / row[f"{key.split('.')[0]}.x1"] for key, value in row.items()}
-    return row | {key: value for key, value in over.items() if ".x1_" not in key}
+    first, second, third = (costs[area].seconds for area in AREAS)
+    added = [(third - second) / (AREAS[2] - AREAS[1]), (second - first) / (AREAS[1] - AREAS[0])]
+    growth = {"further_tile_growth": added[0] / added[1]}
+    return row | growth | {key: value for key, value in over.items() if ".x1_" not in key}
 
 
 def explained(model_uri: str, tiles_uri: str, settings: ExplainSettings) -> Cost:

@@ -141,7 +141,7 @@ def campaign(
     json_path: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Explaining a campaign, by area and over bare passes; about 8 minutes on 2 cores."""
+    """Explaining a campaign, by area and over bare passes; about 12 minutes on 2 cores."""
     from focus_core.bench import campaign as bench
 
     started = time.perf_counter()

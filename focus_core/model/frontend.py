@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 CHANNELS = 3
 SMALLEST_STD = 1e-6
+_CACHE_VALUES = 2**18
+"""Values that are standardised at a time: 1 MB, which the caches of a core hold."""
 
 
 class GroupImages(NamedTuple):
@@ -56,7 +58,9 @@ class FrontEnd(nn.Module):
         patch_px: int,
     ) -> None:
         super().__init__()
-        self.channels = [part for group in _bands_of_groups(group_of_band) for part in _thirds(group)]
+        thirds = [part for group in _bands_of_groups(group_of_band) for part in _thirds(group)]
+        self.channels = [_as_slice(part) for part in thirds]
+        self.widest = max(len(part) for part in thirds)
         self.groups = len(self.channels) // CHANNELS
         self.input_px = input_px
         self.patch_px = patch_px
@@ -64,18 +68,26 @@ class FrontEnd(nn.Module):
         self.register_buffer("band_std", band_std.to(torch.float32).clamp_min(SMALLEST_STD))
 
     def forward(self, reflectance: Float[Tensor, "batch band ty tx"]) -> GroupImages:
-        """Build the group images of a batch of windows; NaN marks pixels outside the plot."""
-        inside = ~reflectance.isnan().all(dim=1, keepdim=True)
-        images = self._resampled(torch.stack([self._channel(reflectance, bands) for bands in self.channels], dim=1))
-        share = nn.functional.avg_pool2d(self._resampled(inside.to(images.dtype)), self.patch_px)
+        """Build the group images of a batch of windows; a pixel that is NaN in all groups lies outside the plot."""
+        pixels = reflectance.shape[-2] * reflectance.shape[-1]
+        some = max(1, _CACHE_VALUES // (self.widest * pixels)) if reflectance.is_cpu else len(reflectance)
+        parts = [self._standardised(part) for part in reflectance.split(some)]
+        images, inside = (torch.cat(each) for each in zip(*parts, strict=True))
+        images = self._resampled(images)
+        share = nn.functional.avg_pool2d(self._resampled(inside[:, None].to(images.dtype)), self.patch_px)
         return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1))
 
-    def _channel(
-        self, reflectance: Float[Tensor, "batch band ty tx"], bands: list[int]
-    ) -> Float[Tensor, "batch ty tx"]:
-        # One sub-range at a time and in place: it stays in the processor's cache, and no copy of the window is made.
-        scaled = reflectance[:, bands].sub_(self.band_mean[bands, None, None]).div_(self.band_std[bands, None, None])
-        return scaled.nan_to_num_(nan=0.0).mean(dim=1)
+    def _standardised(
+        self, reflectance: Float[Tensor, "some band ty tx"]
+    ) -> tuple[Float[Tensor, "some channel ty tx"], Bool[Tensor, "some ty tx"]]:
+        """Return the channels and where there is a value; one sub-range after the other, as they fit into a cache."""
+        images, outside = [], torch.ones_like(reflectance[:, 0], dtype=torch.bool)
+        for bands in self.channels:
+            scaled = (reflectance[:, bands] - self.band_mean[bands, None, None]).div_(self.band_std[bands, None, None])
+            for band in scaled.unbind(dim=1):
+                outside &= band.isnan()
+            images.append(scaled.nan_to_num_(nan=0.0).mean(dim=1))
+        return torch.stack(images, dim=1), ~outside
 
     def _resampled(self, images: Float[Tensor, "batch channel ty tx"]) -> Float[Tensor, "batch channel h w"]:
         if images.shape[-2:] == (self.input_px, self.input_px):
@@ -95,3 +107,9 @@ def _thirds(bands: npt.NDArray[np.int64]) -> list[list[int]]:
         bands = np.resize(bands, CHANNELS)
         bands.sort()
     return [part.tolist() for part in np.array_split(bands, CHANNELS)]
+
+
+def _as_slice(bands: list[int]) -> list[int] | slice:
+    """Return neighbouring bands as a slice: what it takes is not copied."""
+    neighbours = bands == list(range(bands[0], bands[0] + len(bands)))
+    return slice(bands[0], bands[0] + len(bands)) if neighbours else bands

@@ -28,7 +28,10 @@ def test_a_generated_campaign_is_explained_and_every_share_of_its_cost_is_measur
 def test_every_figure_has_its_name_and_its_repeats(tmp_path: Path) -> None:
     values = campaign.run(folder=str(tmp_path), tiles=4, side_px=SIDE_PX, repeats=2)
     wanted = {f"{key}.x{area}" for key in ("tile_seconds", "tile_cpu", "peak_mb") for area in campaign.AREAS}
-    wanted |= {f"{name}_over_x1" for name in wanted if not name.endswith(".x1")} | {"two_workers"}
+    wanted |= {f"{name}_over_x1" for name in wanted if not name.endswith(".x1")} | {
+        "two_workers",
+        "further_tile_growth",
+    }
     stages = ("throughput", "throughput_cpu", "reading_share", "writing_share")
     wanted |= {f"{stage}.{name}" for stage in stages for name in campaign.MODELS}
     assert set(values) == wanted

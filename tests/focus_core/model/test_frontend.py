@@ -40,6 +40,27 @@ def test_pixels_outside_the_plot_become_the_training_mean() -> None:
     assert occupied.tolist() == [[0.0, 1.0, 0.0, 1.0]]
 
 
+def test_a_pixel_is_inside_where_any_band_of_a_group_has_a_value() -> None:
+    reflectance = torch.full((1, 4, 8, 8), torch.nan)
+    reflectance[0, 0, :4] = 0.3  # of no group
+    reflectance[0, 3, :, 4:] = 0.3
+    images, occupied = front_end([-1, 0, 0, 0])(reflectance)
+    assert occupied.tolist() == [[0.0, 1.0, 0.0, 1.0]]
+    assert (images[0, 0, :2] == 0).all()
+    assert (images[0, 0, 2, :, 4:] != 0).all()
+
+
+def test_a_window_is_seen_alike_alone_and_among_many() -> None:
+    make = front_end([0] * 40 + [-1] + [1] * 9 + [2])
+    windows = torch.rand(600, 51, 8, 8)  # more values than are standardised at a time
+    windows[windows < 0.1] = torch.nan
+    together = make(windows)
+    for position in (0, 311, 599):
+        alone = make(windows[position : position + 1])
+        assert torch.equal(alone.images[0], together.images[position])
+        assert torch.equal(alone.occupied[0], together.occupied[position])
+
+
 def test_a_channel_is_the_mean_of_its_standardised_bands() -> None:
     make = front_end([0, 0, 0, 0, 0, 0])
     reflectance = torch.rand(1, 6, 8, 8)
