@@ -10,9 +10,18 @@ import datetime as dt
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from focus_core.config.groups import WavelengthGroups, parse_groups
 from focus_core.config.raw import RawCube, RawFile, ResampleTo
@@ -64,6 +73,11 @@ class RasterPlots(Settings):
     """Class of each number; numbers not named here are unlabelled ground."""
     block_px: int = Field(ge=4)
     """Side of a spatial block, pixels; a plot is one class within one block."""
+
+
+def _form_of_plots(plots: Any) -> str:
+    raster = isinstance(plots, RasterPlots) or (isinstance(plots, dict) and "raster" in plots)
+    return "RasterPlots" if raster else "VectorPlots"  # names that are no keys: findings hold them too
 
 
 class Window(Settings):
@@ -121,10 +135,13 @@ class Campaign(Settings):
     """CRS such as ``EPSG:32633``; ``null`` where positions are pixels."""
     cubes: list[RawCube] = Field(min_length=1)
     """Raw files of the flight, mosaicked on one grid."""
-    plots: VectorPlots | RasterPlots
-    """Where the plots lie."""
     classes: list[ClassName] = Field(min_length=2)
     """Class names; their order is the order of ``cls`` in every store."""
+    plots: Annotated[
+        Annotated[VectorPlots, Tag("VectorPlots")] | Annotated[RasterPlots, Tag("RasterPlots")],
+        Discriminator(_form_of_plots),
+    ]
+    """Where the plots lie."""
     reference_class: ClassName | None = None
     """Class against which importance is measured, e.g. the control; ``null``: the class-balanced mean."""
     masks: dict[ClassName, str] = Field(default_factory=dict)
@@ -150,22 +167,22 @@ class Campaign(Settings):
         parse_groups(value)
         return value
 
-    @model_validator(mode="after")
-    def _names_agree(self) -> Self:
-        known = set(self.classes)
-        if len(known) != len(self.classes):
-            raise ValueError(f"'classes' repeats a name: {self.classes}")
-        if self.reference_class is not None and self.reference_class not in known:
-            raise ValueError(
-                f"'reference_class' is '{self.reference_class}', which is not among the classes {self.classes}"
-            )
-        named = {"masks": set(self.masks), "ranges_nm": set(self.ranges_nm)}
-        if isinstance(self.plots, RasterPlots):
-            named["plots.values"] = set(self.plots.values.values())
-        for key, names in named.items():
-            if names - known:
-                raise ValueError(f"'{key}' names {sorted(names - known)}, not among the classes {self.classes}")
-        return self
+    @field_validator("classes")
+    @classmethod
+    def _classes_differ(cls, value: list[str]) -> list[str]:
+        if len(set(value)) != len(value):
+            raise ValueError(f"repeats a name: {value}; name each class once")
+        return value
+
+    @field_validator("plots", "reference_class", "masks", "ranges_nm")
+    @classmethod
+    def _names_are_classes(cls, value: Any, info: ValidationInfo) -> Any:
+        named = value.values.values() if isinstance(value, RasterPlots) else value
+        names = {named} if isinstance(named, str) else set() if isinstance(named, VectorPlots) else set(named or ())
+        known = info.data.get("classes")
+        if known is not None and names - set(known):
+            raise ValueError(f"names {sorted(names - set(known))}, not among the classes {known}; check the spelling")
+        return value
 
     @property
     def wavelength_groups(self) -> WavelengthGroups:
@@ -234,10 +251,14 @@ class CampaignFile:
                     f"needs the environment variable {match.group(1)}; set it to the data's folder",
                 )
             root, relative = Path(folder), text[match.end() :]
-        path = (root / relative).resolve()
+        try:
+            path = (root / relative).resolve()
+            exists = path.is_file() or (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
+        except (OSError, ValueError, RuntimeError) as error:  # too long, a NUL in it, links in a circle
+            raise self.error(location, f"'{text[:60]}' is no path: {str(error)[:200]}; correct it") from error
         if not path.is_relative_to(root.resolve()):
             raise self.error(location, f"'{text}' leads outside {root}; keep the data below it")
-        if not (path.is_file() or (path / "zarr.json").is_file() or (path / ".zgroup").is_file()):
+        if not exists:
             line = self._source.line_of(location)
             key = ".".join(str(step) for step in location)
             raise MissingInputError(f"{self.path}:{line}: {key}: no file '{path}'; check the path")

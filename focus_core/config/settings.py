@@ -7,6 +7,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from focus_core.config.source import told
 from focus_core.errors import SettingsError
 
 FOLDS = ("train", "validation", "gate", "test")
@@ -253,9 +254,7 @@ def from_mapping(kind: type[AnySettings], mapping: Mapping[str, Any]) -> AnySett
         return kind.model_validate(dict(mapping))
     except ValidationError as failure:
         found = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc']) or kind.__name__}: "
-            f"{item['msg'].removeprefix('Value error, ')}"
-            for item in failure.errors()
+            f"{'.'.join(str(part) for part in item['loc']) or kind.__name__}: {told(item)}" for item in failure.errors()
         )
         known = ", ".join(sorted(kind.model_fields))
         raise SettingsError(f"{kind.__name__}: {found}. Known settings: {known}") from failure

@@ -8,8 +8,31 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from focus_core.errors import CampaignError, MissingInputError
+
+_LONGEST = 60
+"""Characters of a wrong value that are shown."""
+_SHAPES = {"string_type", "list_type", "dict_type", "model_type", "model_attributes_type", "tuple_type"}
+"""Findings of a setting that has another form altogether."""
+
+
+def told(finding: ErrorDetails) -> str:
+    """Return what is wrong with a setting, what was found and what to do."""
+    kind, message = finding["type"], finding["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return "no such setting; check the spelling"
+    if kind == "missing":
+        return "is missing; add it"
+    if kind == "value_error":
+        return message
+    if kind in {"model_type", "model_attributes_type"}:
+        message = "expected a mapping of settings"
+    elif kind.startswith("date_"):
+        message = "expected a day as in 2026-06-09"
+    text = repr(finding["input"])
+    return f"{message}, found {text if len(text) <= _LONGEST else f'{text[:_LONGEST]}…'}"
 
 
 class YamlSource:
@@ -44,21 +67,7 @@ class YamlSource:
 
     def line_of(self, location: Sequence[int | str]) -> int:
         """Return the 1-based line of a key path, or of its nearest enclosing key."""
-        node: yaml.Node = self._root
-        line = node.start_mark.line
-        for step in location:
-            if isinstance(node, yaml.MappingNode):
-                found = [(k, v) for k, v in node.value if k.value == str(step)]
-                if not found:
-                    continue  # pydantic names union members and models too
-                line = found[0][0].start_mark.line
-                node = found[0][1]
-            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int):
-                if step >= len(node.value):
-                    break
-                node = node.value[step]
-                line = node.start_mark.line
-        return line + 1
+        return self._place(location)[0]
 
     def error(self, location: Sequence[int | str], message: str) -> CampaignError:
         """Build an error that names file, line and key."""
@@ -67,15 +76,39 @@ class YamlSource:
 
     def errors(self, failure: ValidationError) -> CampaignError:
         """Turn every finding of a validation into one error, a line each."""
-        lines = []
+        found: dict[str, tuple[int | str, ...]] = {}
+        shapes = set()
         for item in failure.errors():
-            message = item["msg"].removeprefix("Value error, ")
-            if item["type"] == "extra_forbidden":
-                message = "no such setting; check the spelling"
-            elif item["type"] == "missing":
-                message = "is missing; add it"
-            lines.append(str(self.error(item["loc"], message)))
-        return CampaignError("\n".join(dict.fromkeys(lines)))
+            line, key = self._place(item["loc"])
+            if item["type"] == "missing":
+                key = (*key, item["loc"][-1])
+            text = f"{self.path}:{line}: {'.'.join(map(str, key))}: {told(item)}"
+            found[text] = key
+            if item["type"] in _SHAPES:
+                shapes.add(text)
+        # Of a setting with several forms, pydantic also tells of those that were not meant.
+        meant = [
+            text for text in found if not (text in shapes and any(_below(key, found[text]) for key in found.values()))
+        ]
+        return CampaignError("\n".join(meant))
+
+    def _place(self, location: Sequence[int | str]) -> tuple[int, tuple[int | str, ...]]:
+        """Return the line of a key path, and the path without steps that are not keys: pydantic names forms too."""
+        node: yaml.Node = self._root
+        line, kept = node.start_mark.line, []
+        for step in location:
+            if isinstance(node, yaml.MappingNode):
+                found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+                if found is None:
+                    continue
+                line, node = found[0].start_mark.line, found[1]
+            elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                line = node.start_mark.line
+            else:
+                continue
+            kept.append(step)
+        return line + 1, tuple(kept)
 
     def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
         if isinstance(node, yaml.SequenceNode):
@@ -89,3 +122,7 @@ class YamlSource:
                     raise CampaignError(f"{self.path}:{line}: the key '{key.value}' stands twice; keep one")
                 seen.add(key.value)
                 self._refuse_repeated_keys(child)
+
+
+def _below(key: Sequence[int | str], other: Sequence[int | str]) -> bool:
+    return len(key) > len(other) and tuple(key[: len(other)]) == tuple(other)

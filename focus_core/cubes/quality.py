@@ -80,7 +80,8 @@ def judge_bands(
     good = np.array([not reason for reason in reasons])
     if not good.any():
         raise CubeError(
-            f"all {len(good)} bands are bad ({reasons[0]}, …); check scale, fill value and references of the cubes"
+            f"all {len(good)} bands are bad ({reasons[0]}, …); check 'bad_ranges_nm', and scale, fill value and "
+            "references of the cubes"
         )
     return BandQuality(good=good, reason=tuple(reasons), snr=snr)
 

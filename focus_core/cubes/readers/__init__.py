@@ -40,6 +40,8 @@ def open_raw(path: Path, *, variable: str | None = None) -> OpenedCube:
     if not path.exists():
         raise MissingInputError(f"{path}: no such file; check the path")
     kind = sniff(path)
+    if variable is not None and kind in (Format.TIFF, Format.ENVI_HEADER, Format.RAW):
+        raise CubeError(f"{path}: holds one array, so there is no 'variable' {variable} to choose; leave it out")
     if kind in (Format.HDF5, Format.MATLAB_73):
         refuse_endless(path)
     match kind:

@@ -69,10 +69,10 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"classes": ["control", "control"]}, "'classes' repeats a name"),
-        ({"reference_class": "healthy"}, "'reference_class' is 'healthy', which is not among the classes"),
-        ({"masks": {"rust": "rust.tif"}}, r"'masks' names \['rust'\], not among the classes"),
-        ({"ranges_nm": {"rust": [[500, 600]]}}, r"'ranges_nm' names \['rust'\]"),
+        ({"classes": ["control", "control"]}, "classes: repeats a name"),
+        ({"reference_class": "healthy"}, r"reference_class: names \['healthy'\], not among the classes .* spelling"),
+        ({"masks": {"rust": "rust.tif"}}, r"masks: names \['rust'\], not among the classes"),
+        ({"ranges_nm": {"rust": [[500, 600]]}}, r"ranges_nm: names \['rust'\]"),
         ({"ranges_nm": {"drought": [[600, 500]]}}, r"expected \[low, high\] in nm with 0 < low < high"),
         ({"cubes": [{"image": "a", "white": "w"}]}, "has one reference only; add 'dark'"),
         ({"cubes": [{"image": "a", "white": "w", "dark": "d", "exposure_ms": 4}]}, "count with 'white' only, and both"),
@@ -85,13 +85,39 @@ def test_every_finding_is_listed(tmp_path: Path) -> None:
         ({"folds": {"train": 0.9}}, "the four shares add up to 1.5; they must add up to 1"),
         ({"groups": "uniform:0.1"}, "the width must lie in 1-2100 nm"),
         ({"groups": "colours"}, "wavelength groups 'colours' are not known"),
-        ({"plots": {"raster": "gt.mat", "values": {1: "rust"}, "block_px": 8}}, r"'plots.values' names \['rust'\]"),
+        ({"plots": {"raster": "gt.mat", "values": {1: "rust"}, "block_px": 8}}, r"plots: names \['rust'\]"),
         ({"campaign": "../etc"}, "campaign: String should match pattern"),
     ],
 )
 def test_contradictions_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(CampaignError, match=message):
         CampaignFile(write(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "key", "finding"),
+    [
+        ({"groups": {"red": [0.6, 0.7]}}, "groups.red", "expected nm, found [0.6, 0.7], where no sensor sees; 1 µm is"),
+        ({"plots": {"file": "a", "values": {1: "control"}}}, "plots.values", "no such setting; check the spelling"),
+        ({"plots": {"raster": "a", "label": "b"}}, "plots.label", "no such setting; check the spelling"),
+        ({"plots": "plots.gpkg"}, "plots", "expected a mapping of settings, found 'plots.gpkg'"),
+        ({"classes": "control"}, "classes", "Input should be a valid list, found 'control'"),
+        ({"reference_class": "healthy"}, "reference_class", "names ['healthy'], not among the classes ['control', "),
+        ({"date": 20260601}, "date", "expected a day as in 2026-06-09, found 20260601"),
+    ],
+)
+def test_a_finding_names_its_line_its_key_and_the_form_that_was_meant(
+    tmp_path: Path, changes: dict[str, Any], key: str, finding: str
+) -> None:
+    path = write(tmp_path, **changes)
+    with pytest.raises(CampaignError) as caught:
+        CampaignFile(path)
+    own = [text for text in str(caught.value).splitlines() if f": {key}: " in text]
+    keys = [text.split(":")[0].strip() for text in path.read_text().splitlines()]
+    line = keys.index(key.split(".")[-1]) + 1
+    assert len(own) == 1
+    assert own[0].startswith(f"{path}:{line}: {key}: {finding}")
+    assert all(": is missing; add it" in text for text in str(caught.value).splitlines() if text not in own)
 
 
 def test_yaml_that_is_none(tmp_path: Path) -> None:
@@ -122,6 +148,10 @@ def test_paths_stay_below_the_campaign_file(tmp_path: Path) -> None:
     assert file.resolve(("plots", "file"), "inside") == folder / "inside"
     for text in ("../secret", str(tmp_path / "secret"), "link", "a/../../secret"):
         with pytest.raises(CampaignError, match=r"campaign\.yaml:\d+: plots\.file: '.*' leads outside"):
+            file.resolve(("plots", "file"), text)
+    (folder / "loop").symlink_to("loop")
+    for text in ("a\0b", "a" * 5000, "loop"):
+        with pytest.raises(CampaignError, match=r"campaign\.yaml:\d+: plots\.file: '.*' is no path: .*; correct it"):
             file.resolve(("plots", "file"), text)
     with pytest.raises(MissingInputError, match=r"plots\.file: no file"):
         file.resolve(("plots", "file"), "nothing")

@@ -20,7 +20,9 @@ def test_numbers_from_an_orchestrator_become_whole_again() -> None:
 
 
 def test_unknown_settings_are_refused_with_the_known_ones() -> None:
-    with pytest.raises(SettingsError, match=r"min_valid: Extra .* Known settings: .*min_valid_fraction, row_m, tiles"):
+    with pytest.raises(
+        SettingsError, match=r"min_valid: no such setting; .* Known settings: .*_fraction, row_m, tiles"
+    ):
         from_mapping(TileSettings, {"min_valid": 0.5})
 
 

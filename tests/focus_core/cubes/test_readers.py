@@ -159,6 +159,9 @@ def test_formats_are_told_by_content(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_raw(named_wrong).data.compute(), cube)
     envi = write_envi(tmp_path / "envi.tif", cube)
     np.testing.assert_array_equal(open_raw(envi).data.compute(), cube)
+    for path in (named_wrong, envi, envi.with_suffix(".hdr")):
+        with pytest.raises(CubeError, match="holds one array, so there is no 'variable' scene to choose; leave it out"):
+            open_raw(path, variable="scene")
     (tmp_path / "noise.bin").write_bytes(b"\1\2\3")
     with pytest.raises(CubeError, match="neither TIFF, MATLAB, HDF5 nor NetCDF"):
         open_raw(tmp_path / "noise.bin")
