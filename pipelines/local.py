@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import builtins
 import contextlib
 import json
+import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +78,7 @@ def run_one(pipeline: Callable[..., Any], arguments: Mapping[str, Any], layout: 
     before = _runs(layout)
     with contextlib.closing(TaskLog(layout.kubeflow / "log.txt")) as log:
         try:
-            with contextlib.redirect_stdout(log):
+            with contextlib.redirect_stdout(log), _left_as_it_was():
                 pipeline(**arguments)
         except RuntimeError as error:
             reason = log.reason()
@@ -85,6 +87,19 @@ def run_one(pipeline: Callable[..., Any], arguments: Mapping[str, Any], layout: 
             raise PipelineError(f"{reason or error} (the whole log: {log.path})") from error
     (folder,) = _runs(layout) - before
     return folder
+
+
+@contextlib.contextmanager
+def _left_as_it_was() -> Iterator[None]:
+    """Keep what Kubeflow changes: each thread of a loop puts back what it found, which may be another thread's."""
+    root, own_print = logging.getLogger(), builtins.print
+    level, handlers = root.level, root.handlers[:]
+    try:
+        yield
+    finally:
+        builtins.print = own_print
+        root.setLevel(level)
+        root.handlers[:] = handlers
 
 
 def _runs(layout: RunLayout) -> set[Path]:

@@ -12,6 +12,7 @@ from focus_core.log import is_json
 
 _COLOUR = re.compile(r"\x1b\[\d+m")
 _TASK = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - (Executing task .*|Task .* finished .*)$")
+_FAILURE = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - Task .* finished with status FAILURE$")
 _STEP = re.compile(r"^\s*\[KFP Executor [^]]*\]: (.*)$")
 _JSON = re.compile(r'^\s*(\{"time": .*\})$')
 _ON_PURPOSE = re.compile(r"focus_core\.errors\.\w+: ")
@@ -33,6 +34,7 @@ class TaskLog(io.TextIOBase):
         self._file = path.open("a", encoding="utf-8")
         self._open_line = ""
         self._last: deque[str] = deque(maxlen=_LAST)
+        self._failed: list[str] = []
 
     def write(self, text: str) -> int:
         """Take text as it comes, in pieces of lines."""
@@ -52,8 +54,11 @@ class TaskLog(io.TextIOBase):
         self._file.close()
 
     def reason(self) -> str | None:
-        """Return the message of the error on purpose that ended the last task, or none where it was another."""
-        lines = [line.strip() for line in self._last]
+        """Return the message of the error on purpose that ended the last task, or none where it was another.
+
+        Of a run whose end is told by another task it is that of the last one that failed.
+        """
+        lines = [line.strip() for line in self._failed or self._last]
         starts = [index for index, line in enumerate(lines) if _ON_PURPOSE.match(line)]
         if not starts:
             return None
@@ -63,10 +68,12 @@ class TaskLog(io.TextIOBase):
 
     def show_last(self) -> None:
         """Put the last lines on standard error: they hold the traceback of a failure."""
-        sys.stderr.write("\n".join((*self._last, "")))
+        sys.stderr.write("\n".join((*(self._failed or self._last), "")))
 
     def _take(self, line: str) -> None:
         self._last.append(line)
+        if _FAILURE.match(line):
+            self._failed = list(self._last)
         found = _TASK.match(line) or _STEP.match(line)
         if is_json():
             # Kubeflow's own lines stay in the file: whoever collects JSON gets nothing else.

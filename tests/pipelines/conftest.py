@@ -1,7 +1,10 @@
-"""A small flight as files, and a stand-in for Kubeflow."""
+"""A small flight as files, a stand-in for Kubeflow, and a channel that hears how runs ended."""
 
+import json
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,3 +70,25 @@ def submit(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         return SimpleNamespace(returncode=ended.value.code, **capfd.readouterr()._asdict())
 
     return call
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, str]]]:
+    """What runs send to a webhook."""
+    got = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("FOCUS_WEBHOOK", f"http://127.0.0.1:{server.server_port}")
+    yield got
+    server.shutdown()
+    server.server_close()

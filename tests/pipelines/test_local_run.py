@@ -5,14 +5,11 @@ import os
 import re
 import subprocess
 import sys
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 import xarray as xr
 import yaml
@@ -21,6 +18,7 @@ from focus_core import tracking
 from focus_core.config import RunLayout, read_campaigns
 from focus_core.cubes.record import digest
 from focus_core.steps.run import run
+from tests.pipelines.tasks import kill_once, runs
 
 ROOT = Path(__file__).parents[2]
 STORES = ("cube", "reference", "tiles")
@@ -135,52 +133,24 @@ def test_a_path_that_kubeflow_would_rewrite_is_refused(tiny_field, tmp_path):
     assert "rewrites 'python3' in paths; use another folder" in done.stderr
 
 
-def kill_once(log, task):
-    """Kill the process of a task as soon as it runs, once; the kernel does the same where memory runs out."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or ())
-            if "kfp.dsl.executor_main" in line and f"function_to_execute {task}" in line and str(log) in line:
-                process.kill()
-                return True
-        time.sleep(0.02)
-    return False
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.services
-def test_a_killed_task_is_tried_again_and_what_fails_is_told(tiny_field, tmp_path, monkeypatch):
+def test_a_killed_task_is_tried_again_and_what_fails_is_told(tiny_field, tmp_path, told):
     """``ingest`` is killed and its retry goes through; ``explain`` finds no champion, and the webhook hears of it."""
-    got = []
-
-    class Hook(BaseHTTPRequestHandler):
-        def do_POST(self):
-            got.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_):
-            pass
-
-    hook = HTTPServer(("127.0.0.1", 0), Hook)
-    threading.Thread(target=hook.serve_forever, daemon=True).start()
-    monkeypatch.setenv("FOCUS_WEBHOOK", f"http://127.0.0.1:{hook.server_port}")
-    placement = tmp_path / "placement.yaml"
+    campaign, placement, out = tiny_field / "flight-1" / "campaign.yaml", tmp_path / "placement.yaml", tmp_path / "run"
     placement.write_text("tasks: {ingest: {retries: 1, retry_after_s: 0}}")
-    out = tmp_path / "run"
+    (file,) = read_campaigns([str(campaign)])
+    own = RunLayout.below(out).campaign(file)
     with ThreadPoolExecutor(1) as pool:
-        killed = pool.submit(kill_once, out, "ingest")
-        done = pipelines(
-            tiny_field / "flight-1" / "campaign.yaml", "--out", out, "--no-train", "--placement", placement
-        )
+        killed = pool.submit(kill_once, "ingest", own.cube, runs(own.folder, "ingest"))
+        done = pipelines(campaign, "--out", out, "--no-train", "--placement", placement)
         assert killed.result()
-    hook.shutdown()
-    hook.server_close()
     assert done.returncode == 2
+    # The one that was killed said nothing more.
+    assert done.stderr.count("ingest: done after") == 1
     states = {path.stem: json.loads(path.read_text())["state"] for path in out.glob("*/status/*.json")}
     assert states["ingest"] == states["tile"] == "done"
     assert "failed" in (states.get("explain"), states.get("evaluate"))
-    (message,) = got
+    (message,) = told
     assert message["title"].endswith("campaign.yaml: failed")
     assert "the model 'focus' has no champion" in message["text"]

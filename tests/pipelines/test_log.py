@@ -47,6 +47,14 @@ def test_the_reason_is_the_message_of_an_error_on_purpose(tmp_path):
     log.close()
 
 
+def test_the_reason_outlives_the_task_that_tells_of_it(tmp_path):
+    with contextlib.closing(TaskLog(tmp_path / "log.txt")) as log:
+        log.write(TEXT)
+        log.write("    {}\n" * 1000)
+        log.write("09:00:09.000 - INFO - Task 'notify' finished with status SUCCESS\n")
+        assert log.reason().startswith("campaign.yaml:3: date: is missing")
+
+
 def test_a_defect_has_no_such_reason(tmp_path, capsys):
     log = TaskLog(tmp_path / "log.txt")
     log.write("    Traceback (most recent call last):\n    ZeroDivisionError: division by zero\n")

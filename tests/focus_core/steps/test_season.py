@@ -17,16 +17,7 @@ from focus_core.steps.gather import gather
 from focus_core.steps.run import run
 from focus_core.steps.season import season
 from focus_core.steps.split import split
-
-
-def spoiled(field, folder, name):
-    """A copy of a flight whose first raw cube was cut off in the transfer."""
-    shutil.copytree(field / "flight-2", folder / name)
-    path = folder / name / "campaign.yaml"
-    path.write_text(path.read_text().replace("simulated-flight-2", name))
-    raw = max(path.parent.glob("*.*"), key=lambda item: item.stat().st_size)
-    raw.write_bytes(raw.read_bytes()[:1000])
-    return path
+from tests.focus_core.steps.spoiled import mended, spoiled
 
 
 @contextmanager
@@ -38,8 +29,7 @@ def restored_after_a_failed_try(field, path, layout):
         while not ended.wait(0.05):
             for part in part_uris(layout.season):
                 if any(item.file == str(path) and item.reason for item in read_flights(part)):
-                    whole = max((field / "flight-2").glob("*.*"), key=lambda item: item.stat().st_size)
-                    shutil.copy(whole, path.parent / whole.name)
+                    mended(field, path)
                     return
 
     thread = threading.Thread(target=watch)
