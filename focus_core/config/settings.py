@@ -119,6 +119,8 @@ class TrainSettings(Settings):
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the attraction loss beside the cross-entropy."""
+    smoothness: float = Field(default=0.01, ge=0.0)
+    """Weight of the difference between what neighbouring wavelength groups are read for; 0 trains each by itself."""
     group_dropout: tuple[float, ...] = Field(default=(0.3, 0.5), min_length=1)
     """Shares of wavelength groups dropped at random in a training step; each is tried, and validation plots choose."""
     augmented_copies: int = Field(default=2, ge=0)

@@ -39,12 +39,13 @@ class ContextCache:
             *(tiles, tiles * one, budget_mb, self.held, tiles - self.held),
         )
         self._beyond = images[self.held :]
-        parts = images[: self.held].split(_ENCODE_TILES)
-        self._parts = _joined(
-            [self._by_tile(model.encode(part)) for part in track(parts, description="cache", transient=True)]
-            if self.held
-            else []
-        )
+        self._parts: list[Tensor] = []
+        for start in track(range(0, self.held, _ENCODE_TILES), description="cache", transient=True):
+            found = self._by_tile(model.encode(images[start : min(start + _ENCODE_TILES, self.held)]))
+            # Into their place as they come: parts and their sum together would be twice the size.
+            self._parts = self._parts or [tensor.new_empty((self.held, *tensor.shape[1:])) for tensor in found]
+            for whole, own in zip(self._parts, found, strict=True):
+                whole[start : start + len(own)] = own
 
     def __len__(self) -> int:
         return self.held + len(self._beyond)

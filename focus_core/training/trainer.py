@@ -19,7 +19,7 @@ from torch import Tensor
 from focus_core.config import TrainSettings
 from focus_core.model import BlockTokens, Focus, Reading
 from focus_core.training.cache import ContextCache
-from focus_core.training.losses import Sides, attraction_loss, empty_images, sides
+from focus_core.training.losses import Sides, attraction_loss, empty_images, likeness, roughness, sides
 from focus_core.training.mixing import Mixed
 from focus_core.training.windows import class_weight
 
@@ -82,6 +82,7 @@ class Trainer:
         self.generator = torch.Generator().manual_seed(settings.seed + prompt_seed)
         self.rows.initialise(self.generator)
         self.class_weight = class_weight(windows.label, len(model.spec.classes))
+        self.likeness = likeness(model.spec.groups).to(model.placement.device)
         self.empty = self._empty() if model.spec.sink and settings.attraction_weight else None
 
     def run(self, checks: ContextCache, held_out: Mixed) -> Run:
@@ -130,6 +131,7 @@ class Trainer:
         reading = self.model.read(self.cache.take(part), self.seeds)
         kept = _some_groups(reading, 1.0 - self.group_dropout, self.generator)
         loss = _sides(self.model, reading, kept, self.windows.take(part), self.seeds).loss(self.class_weight)
+        loss = loss + self.settings.smoothness * roughness(self.rows.loading, self.likeness)
         if self.empty is not None:
             on_empty = self.model.read(self.empty(), self.seeds).sink_share
             loss = loss + self.settings.attraction_weight * attraction_loss(on_empty, reading.sink_share)

@@ -99,6 +99,20 @@ def test_saliency_lies_where_the_signal_was_planted(
         assert rows[2] > 3 * rows[0].abs()  # the lower half of a window of three rows of patches
 
 
+def test_smoothness_draws_neighbouring_groups_together(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    def difference(smoothness: float) -> float:
+        data, model = planted(seed=0), fresh(small_vit(), small_spec(), planted(seed=0))
+        fit(model, data, planted(plots=12, seed=1), SETTINGS.model_copy(update={"epochs": 4, "smoothness": smoothness}))
+        loading = torch.stack([rows.loading for rows in model.rows]).detach()
+        return float((loading[:, :, 1:] - loading[:, :, :-1]).square().sum() / loading.square().sum())
+
+    assert difference(10.0) < 0.5 * difference(0.0)
+
+
 def test_validation_plots_choose_the_dropout(
     small_vit: Callable[..., VisionTransformer],
     small_spec: Callable[..., ModelSpec],
