@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -258,5 +258,16 @@ def from_mapping(kind: type[AnySettings], mapping: Mapping[str, Any]) -> AnySett
         found = "; ".join(
             f"{'.'.join(str(part) for part in item['loc']) or kind.__name__}: {told(item)}" for item in failure.errors()
         )
-        known = ", ".join(sorted(kind.model_fields))
+        known = ", ".join(sorted(_inner(kind, failure.errors()[0]["loc"]).model_fields))
         raise SettingsError(f"{kind.__name__}: {found}. Known settings: {known}") from failure
+
+
+def _inner(kind: type[Settings], location: Sequence[int | str]) -> type[Settings]:
+    """Return the settings in which a setting stands, e.g. those of a step of a run."""
+    for step in location:
+        field = kind.model_fields.get(str(step))
+        inner = field.annotation if field else None
+        if not (isinstance(inner, type) and issubclass(inner, Settings)):
+            break
+        kind = inner
+    return kind

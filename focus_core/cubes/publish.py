@@ -73,7 +73,7 @@ def publish(
     Raises
     ------
     TargetError
-        If the target cannot be written, is not a folder of ours, or another writer holds it.
+        If the target cannot be written, is not a folder of ours or another step's, or another writer holds it.
     """
     wanted = {
         "step": step,
@@ -88,6 +88,7 @@ def publish(
             completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
             if _is(found, wanted) and not completed:
                 return Metrics(found["metrics"])
+            _refuse_other_step(uri, found, step)
             if found is None and remote.occupied():
                 raise TargetError(f"'{uri}' exists and was not written by focus; choose another target or remove it")
             with remote.staging() as folder:
@@ -105,6 +106,7 @@ def publish(
         completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
         if _is(found, wanted) and not completed:
             return Metrics(found["metrics"])
+        _refuse_other_step(target, found, step)
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
         return _written(target, wanted, write, completed)
@@ -134,6 +136,12 @@ def _written(target: Path, wanted: dict[str, Any], write: Callable[[Path], Metri
         if not (staging / LEDGER).is_file():  # an interrupt or a lost worker is no reason to do parts again
             shutil.rmtree(staging, ignore_errors=True)
     return metrics
+
+
+def _refuse_other_step(target: str | Path, found: Mapping[str, Any] | None, step: str) -> None:
+    """Refuse to replace what another step wrote: it is mistaken for the target, and often this step's own input."""
+    if found is not None and found.get("step", step) != step:
+        raise TargetError(f"'{target}' holds what '{found['step']}' wrote; give '{step}' another target, or remove it")
 
 
 @contextmanager

@@ -192,7 +192,9 @@ def check(dataset: xr.Dataset, schema: Schema, *, where: str) -> xr.Dataset:
         if name not in dataset.variables:
             if wanted.optional:
                 continue
-            raise StoreError(f"{where}: {schema.name} needs '{name}' {wanted.dims}; it is missing")
+            raise StoreError(
+                f"{where}: {schema.name} needs '{name}' {wanted.dims}; it is missing: is this another store?"
+            )
         found = dataset[name]
         if found.dims != wanted.dims:
             raise StoreError(f"{where}: '{name}' must have dims {wanted.dims}, found {found.dims}")

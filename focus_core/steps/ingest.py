@@ -25,9 +25,11 @@ from focus_core.cubes.parts import Parts
 from focus_core.cubes.pixels import write_pixels
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.readers import open_layer
-from focus_core.cubes.record import digest, raw_digests
+from focus_core.cubes.record import digest, local_path, raw_digests
+from focus_core.cubes.remote import is_remote
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
 from focus_core.cubes.store import quantised, write_store
+from focus_core.errors import TargetError
 from focus_core.steps._status import recorded
 
 _LOGGER = logging.getLogger(__name__)
@@ -65,8 +67,10 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     MissingInputError
         If a file does not exist.
     TargetError
-        If a target cannot be written.
+        If a target cannot be written, or both are one.
     """
+    if len({uri if is_remote(uri) else local_path(uri) for uri in (cube_uri, reference_uri)}) == 1:
+        raise TargetError(f"'{cube_uri}' cannot hold both the cube and the reference; give each a target of its own")
     file = CampaignFile(campaign_file)
     file.inputs()
     flight = open_flight(file, chunk_px=settings.chunk_px)

@@ -5,6 +5,7 @@ from focus_core.config import (
     IngestSettings,
     PretrainSettings,
     PromoteSettings,
+    RunSettings,
     Settings,
     TileSettings,
     TrainSettings,
@@ -24,6 +25,14 @@ def test_unknown_settings_are_refused_with_the_known_ones() -> None:
         SettingsError, match=r"min_valid: no such setting; .* Known settings: .*_fraction, row_m, tiles"
     ):
         from_mapping(TileSettings, {"min_valid": 0.5})
+    with pytest.raises(
+        SettingsError, match=r"RunSettings: train\.epoch: no such setting; .* Known settings: .*, epochs, "
+    ):
+        from_mapping(RunSettings, {"train": {"epoch": 3}})
+    with pytest.raises(
+        SettingsError, match=r"RunSettings: trian: no such .* Known settings: aggregate, .*, tile, train$"
+    ):
+        from_mapping(RunSettings, {"trian": {"epochs": 3}})
 
 
 def test_values_out_of_range_are_refused() -> None:

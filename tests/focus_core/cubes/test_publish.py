@@ -43,7 +43,6 @@ def test_a_rerun_is_no_rerun(tmp_path: Path) -> None:
         {"inputs": {"raw": "1"}},
         {"settings": IngestSettings(chunk_px=32)},
         {"settings": TileSettings()},
-        {"step": "tile"},
     ],
 )
 def test_anything_else_is_another_result(tmp_path: Path, change: dict[str, object]) -> None:
@@ -124,6 +123,16 @@ def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="exists and was not written by focus; choose another target"):
         once(tmp_path / "store")
     assert (tmp_path / "store" / "thesis.docx").read_text() == "years of work"
+
+
+def test_what_another_step_wrote_is_not_replaced(tmp_path: Path) -> None:
+    """`focus tile CAMPAIGN cube.zarr cube.zarr` would otherwise end with tiles and without the cube."""
+    once(tmp_path / "store")
+    with pytest.raises(
+        TargetError, match=r"store' holds what 'ingest' wrote; give 'tile' another target, or remove it"
+    ):
+        once(tmp_path / "store", step="tile", write=forbidden)
+    verify(tmp_path / "store")
 
 
 def test_targets_that_cannot_be_written(tmp_path: Path) -> None:

@@ -69,6 +69,8 @@ def test_a_folder_is_published_as_a_local_one_is(bucket: str, tmp_path: Path, ow
     once(target, "b")
     assert text(target, "deep/y") == "bdeep/y"
     assert len(keys(bucket)) == 4
+    with pytest.raises(TargetError, match="store' holds what 'ingest' wrote; give 'tile' another target"):
+        once(target, step="tile", write=forbidden)
     obstore.put(S3Store.from_url(target), "deep/y", b"other")
     with pytest.raises(TargetError, match="was changed after it was published"):
         verify(target)

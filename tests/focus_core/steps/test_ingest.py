@@ -237,6 +237,10 @@ def test_a_target_that_cannot_be_written(field: Field, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="cannot be written"):
         run(field.campaign, tmp_path / "out")
     assert (tmp_path / "out").read_text() == "a file"
+    both = str(tmp_path / "both.zarr")
+    with pytest.raises(TargetError, match=r"both\.zarr' cannot hold both the cube and the reference; give each"):
+        ingest(str(field.campaign), both, f"file://{both}", settings=IngestSettings())
+    assert not Path(both).exists()
 
 
 @pytest.mark.parametrize("text", ["../outside.raw", "/etc/passwd", "link.raw", "sub/../../outside.raw"])
