@@ -21,17 +21,13 @@ _CONNECT_SECONDS = 10
 
 
 @contextmanager
-def dask_client(address: str | None, *, threads_per_task: int = 1) -> Iterator[Client | None]:
+def dask_client(address: str | None) -> Iterator[Client | None]:
     """Make every Dask computation inside the block run in one place.
 
     Parameters
     ----------
     address
         Address of a Dask scheduler, e.g. ``tcp://scheduler:8786``; ``None`` runs on this machine's threads.
-    threads_per_task
-        Threads that one task starts itself, e.g. ``torch.get_num_threads()``; so many tasks run at once that they
-        do not ask for more threads than this process may use. Without effect at an address, whose workers are set
-        up by whoever starts them.
 
     Yields
     ------
@@ -44,7 +40,7 @@ def dask_client(address: str | None, *, threads_per_task: int = 1) -> Iterator[C
         If no scheduler answers at the address.
     """
     if address is None:
-        with dask.config.set(scheduler="threads", num_workers=max(1, available_cpus() // threads_per_task)):
+        with dask.config.set(scheduler="threads", num_workers=available_cpus()):
             yield None
         return
     from distributed import Client

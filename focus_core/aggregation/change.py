@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from focus_core.aggregation.bands import sum_by_group
+from focus_core.aggregation.treatments import refuse_unknown_fold
 from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
 from focus_core.metrics import student_interval
@@ -58,7 +59,7 @@ def change_between_flights(
     Raises
     ------
     SettingsError
-        If there is no such class, treatment or flight, or both flights are the same.
+        If there is no such class, treatment, flight or fold, or both flights are the same.
     StoreError
         If the store holds one flight only, or no plot that counts is explained in both.
     """
@@ -67,6 +68,7 @@ def change_between_flights(
     for name, known in ((cls, curves), (treatment, classes)):
         if name is not None and name not in known:
             raise SettingsError(f"there is no class '{name}'; the store holds {', '.join(known)}")
+    refuse_unknown_fold(fold)
     at = _flights(importance, earlier, later)
     label = None if treatment is None else classes.index(treatment)
     before, after = (_counting(importance.isel(campaign=flight), label, fold) for flight in at)

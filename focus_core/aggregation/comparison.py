@@ -12,6 +12,7 @@ import xarray as xr
 
 from focus_core.aggregation.bands import sum_by_group
 from focus_core.aggregation.permutation import blocked_difference
+from focus_core.aggregation.treatments import refuse_unknown_fold
 from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
 
@@ -71,6 +72,7 @@ def compare_treatments(
     for name, known in ((treatment, names), (control, names), (wanted, curves)):
         if name not in known:
             raise SettingsError(f"there is no class '{name}'; the store holds {', '.join(known)}")
+    refuse_unknown_fold(fold)
     if treatment == control:
         raise SettingsError(f"'{treatment}' cannot be compared with itself; name two classes")
     whole = importance if "campaign" in importance.dims else importance.expand_dims("campaign")

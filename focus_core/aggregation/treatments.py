@@ -10,10 +10,23 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import stats
 
-from focus_core.config import Fold
+from focus_core.config import FOLDS, Fold
+from focus_core.errors import SettingsError
 
 HELD_OUT: Fold = "test"
 """Only plots of this fold count: what a model says of plots that it was trained on is no evidence."""
+
+
+def refuse_unknown_fold(fold: str | None) -> None:
+    """Refuse a name that is no fold's: no plot would count, which looks like a field without plots.
+
+    Raises
+    ------
+    SettingsError
+        If it is none.
+    """
+    if fold is not None and fold not in FOLDS:
+        raise SettingsError(f"there is no fold '{fold}'; known: {', '.join(FOLDS)}, and None for all plots")
 
 
 def treatment_intervals(

@@ -250,7 +250,7 @@ class FocusAccessor:
     def _index(self, dim: str, name: str) -> int:
         names = self._names(dim)
         if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
+            near = difflib.get_close_matches(str(name), names, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise SettingsError(f"there is no {dim} '{name}' among {', '.join(names)}{hint}")
         return names.index(name)

@@ -264,6 +264,13 @@ class CampaignFile:
             raise MissingInputError(f"{self.path}:{line}: {key}: no file '{path}'; check the path")
         return path
 
+    @property
+    def plots_path(self) -> Path:
+        """The existing file of the plots; errors as of `resolve`."""
+        form = self.campaign.plots
+        key = "file" if isinstance(form, VectorPlots) else "raster"
+        return self.resolve(("plots", key), getattr(form, key))
+
     def inputs(self) -> list[Path]:
         """Return the campaign file and every file it names, each checked to exist and to be inside."""
         campaign = self.campaign
@@ -272,9 +279,5 @@ class CampaignFile:
             files: list[tuple[tuple[int | str, ...], RawFile]] = [(("cubes", index), cube)]
             files += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
             named += [((*where, key), getattr(raw, key)) for where, raw in files for key in ("image", "white", "dark")]
-        if isinstance(campaign.plots, VectorPlots):
-            named.append((("plots", "file"), campaign.plots.file))
-        else:
-            named.append((("plots", "raster"), campaign.plots.raster))
-        named += [(("masks", cls), path) for cls, path in campaign.masks.items()]
-        return [self.path, *(self.resolve(where, text) for where, text in named if text)]
+        masks = [self.resolve(("masks", cls), text) for cls, text in campaign.masks.items()]
+        return [self.path, *(self.resolve(where, text) for where, text in named if text), self.plots_path, *masks]

@@ -67,7 +67,7 @@ def read_plots(file: CampaignFile) -> gpd.GeoDataFrame:
 
 
 def _read_vector(file: CampaignFile, form: VectorPlots) -> gpd.GeoDataFrame:
-    path = file.resolve(("plots", "file"), form.file)
+    path = file.plots_path
     source = _source(file, path)
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
@@ -162,7 +162,7 @@ def _refuse_broken(file: CampaignFile, path: Path, ids: list[str], frame: gpd.Ge
 
 
 def _read_raster(file: CampaignFile, form: RasterPlots) -> gpd.GeoDataFrame:
-    path = file.resolve(("plots", "raster"), form.raster)
+    path = file.plots_path
     layer = open_layer(path, form.variable)
     wanted = campaign_crs(file)
     if (wanted is None) != (layer.grid.crs is None) or (wanted and not same_crs(wanted, layer.grid.crs)):

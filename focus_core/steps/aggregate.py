@@ -13,7 +13,7 @@ import xarray as xr
 
 from focus_core.aggregation import campaign_importance, campaign_reflectance, write_season
 from focus_core.cluster import dask_client
-from focus_core.config import AggregateSettings, CampaignFile, VectorPlots
+from focus_core.config import AggregateSettings, CampaignFile
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest, local_copy, local_path, record
@@ -91,7 +91,7 @@ def _merged(
     before = _record(importance_uri)
     own: dict[str, str | Path] = {
         "campaign_file": file.path,
-        "plots": _plots_path(file),
+        "plots": file.plots_path,
         "cube": cube_uri,
         "explanation": explanation_uri,
     }
@@ -141,13 +141,6 @@ def _record(uri: str) -> dict[str, Any]:
         return record(uri)
     except MissingInputError:
         return {"inputs": {}, "digest": ""}
-
-
-def _plots_path(file: CampaignFile) -> Path:
-    plots = file.campaign.plots
-    if isinstance(plots, VectorPlots):
-        return file.resolve(("plots", "file"), plots.file)
-    return file.resolve(("plots", "raster"), plots.raster)
 
 
 def _refuse_gaps(new: xr.Dataset, explanation_uri: str) -> None:

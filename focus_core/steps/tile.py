@@ -15,7 +15,7 @@ import zarr
 from rich.console import Console
 from rich.progress import track
 
-from focus_core.config import FOLDS, CampaignFile, TileSettings, VectorPlots
+from focus_core.config import FOLDS, CampaignFile, TileSettings
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.crs import campaign_crs
 from focus_core.cubes.parts import Parts
@@ -68,13 +68,10 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
         If the target cannot be written.
     """
     file = CampaignFile(campaign_file).rotated(settings.folds_seed)
-    form = file.campaign.plots
-    key, name = ("file", form.file) if isinstance(form, VectorPlots) else ("raster", form.raster)
-    plots_path = file.resolve(("plots", key), name)
     return publish(
         tiles_uri,
         step="tile",
-        inputs={"campaign": digest(file.path), "plots": digest(plots_path), "cube": digest(cube_uri)},
+        inputs={"campaign": digest(file.path), "plots": digest(file.plots_path), "cube": digest(cube_uri)},
         settings=settings,
         write=lambda folder: _write(folder, file, cube_uri, settings),
     )

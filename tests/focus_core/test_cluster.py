@@ -6,15 +6,12 @@ import pytest
 from focus_core.cluster import dask_client
 from focus_core.errors import SettingsError
 
-CPUS = len(os.sched_getaffinity(0))
 
-
-@pytest.mark.parametrize(("threads", "workers"), [(1, CPUS), (CPUS, 1), (10 * CPUS, 1)])
-def test_tasks_and_their_own_threads_together_ask_for_no_more_than_the_machine_has(threads, workers):
-    with dask_client(None, threads_per_task=threads) as client:
+def test_no_more_tasks_run_at_once_than_this_process_may_use_cores():
+    with dask_client(None) as client:
         assert client is None
         assert dask.config.get("scheduler") == "threads"
-        assert dask.config.get("num_workers") == workers
+        assert dask.config.get("num_workers") == len(os.sched_getaffinity(0))
 
 
 def test_what_was_set_before_holds_again_afterwards():

@@ -80,6 +80,15 @@ def test_unknown_names_are_refused(store, arguments, message):
         store.focus.compare(*arguments)
 
 
+def test_an_unknown_fold_and_a_class_that_is_no_name_are_refused(store):
+    with pytest.raises(SettingsError, match="there is no fold 'Test'; known: train, validation, gate, test, and None"):
+        store.focus.compare("drought", "control", fold="Test")
+    with pytest.raises(SettingsError, match="there is no fold 'Test'"):
+        store.focus.change("drought", fold="Test")
+    with pytest.raises(SettingsError, match="there is no cls '1' among"):
+        store.focus.curve(1)
+
+
 def test_a_store_without_shared_blocks_is_refused(store):
     with pytest.raises(StoreError, match="names no trial blocks; run aggregate again"):
         store.drop_vars("block").focus.compare("drought", "control")
