@@ -11,12 +11,15 @@ import functools
 import inspect
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, ParamSpec
+
+from pydantic import Field
 
 from focus_core import log
 from focus_core.config import Settings
@@ -45,6 +48,8 @@ class Status(Settings):
     """Time spent in it, s."""
     reason: str = ""
     """Message of the error."""
+    metrics: Metrics = Field(default_factory=dict)
+    """What it returned, as far as it is a number."""
 
 
 def recorded(beside: str) -> Callable[[Callable[P, Metrics]], Callable[P, Metrics]]:
@@ -61,8 +66,10 @@ def recorded(beside: str) -> Callable[[Callable[P, Metrics]], Callable[P, Metric
                 if path is None:
                     return step(*args, **kwargs)
                 log.adopt()
-                with _written(path, Status(verb=step.__name__, state="running", started=time.time())):
-                    return step(*args, **kwargs)
+                with _written(path, Status(verb=step.__name__, state="running", started=time.time())) as figures:
+                    found = step(*args, **kwargs)
+                    figures.update({name: value for name, value in found.items() if math.isfinite(value)})
+                    return found
 
         return wrapped
 
@@ -70,11 +77,12 @@ def recorded(beside: str) -> Callable[[Callable[P, Metrics]], Callable[P, Metric
 
 
 @contextmanager
-def _written(path: Path, status: Status) -> Iterator[None]:
-    """Write and tell what becomes of a step."""
+def _written(path: Path, status: Status) -> Iterator[Metrics]:
+    """Write and tell what becomes of a step; what it finds goes into what is yielded."""
     _write(path, status)
+    figures: Metrics = {}
     try:
-        yield
+        yield figures
     except BaseException as error:
         # The message of an error on purpose says all; a defect is known by its kind.
         reason = str(error) if isinstance(error, FocusError) else f"{type(error).__name__}: {error}"
@@ -82,7 +90,7 @@ def _written(path: Path, status: Status) -> Iterator[None]:
         logger.error("%s: failed after %.1f s: %s", status.verb, ended.seconds, reason)  # noqa: TRY400 - it is raised
         _write(path, ended)
         raise
-    ended = _ended(status, "done")
+    ended = _ended(status, "done").model_copy(update={"metrics": figures})
     logger.info("%s: done after %.1f s", status.verb, ended.seconds)
     _write(path, ended)
 

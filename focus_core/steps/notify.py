@@ -1,4 +1,4 @@
-"""The step ``notify``: tells people what failed in a run and why, by webhook and by mail.
+"""The step ``notify``: tells people what failed in a run and why, by webhook and by mail; its figures go to MLflow.
 
 Reads what the steps left of their state; addresses with secrets in them come from the environment.
 """
@@ -16,20 +16,24 @@ from email.message import EmailMessage
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from focus_core import log
+from focus_core import log, tracking
 from focus_core.config import NotifySettings
 from focus_core.cubes.publish import Metrics
-from focus_core.errors import NotifyError, SettingsError
+from focus_core.errors import FocusError, NotifyError, SettingsError
 from focus_core.steps._status import Status, statuses
 
 _WEBHOOK = "FOCUS_WEBHOOK"
 _SMTP = "FOCUS_SMTP"
+_TRACKING = "MLFLOW_TRACKING_URI"
 
 logger = logging.getLogger(__name__)
 
 
 def notify(subject: str, folders: list[str], *, settings: NotifySettings) -> Metrics:
     """Tell what the steps of a run came to; where nothing failed, only if asked.
+
+    What the finished steps returned, and the seconds of each, become a run of MLflow's experiment ``pipelines`` where
+    the variable ``MLFLOW_TRACKING_URI`` names a place. An MLflow that is away costs those figures, no message.
 
     Parameters
     ----------
@@ -53,21 +57,42 @@ def notify(subject: str, folders: list[str], *, settings: NotifySettings) -> Met
     NotifyError
         If a channel does not take the message.
     """
+    log.adopt()
+    with log.about(step="notify"):
+        return _told(" ".join(subject.split()), folders, settings)
+
+
+def _told(subject: str, folders: list[str], settings: NotifySettings) -> Metrics:
     found = [(Path(folder).name, status) for folder in dict.fromkeys(folders) for status in statuses(folder)]
     bad = [(where, status) for where, status in found if status.state != "done"]
     lines = [_line(where, status) for where, status in bad]
     if not found:
         lines = ["no step left a status: the run ended before its first step began; see the run's page"]
-    failed = len(lines)
-    if not failed and not settings.on_success:
-        return {"failed": 0.0, "told": 0.0}
-    title = f"FOCUS: {' '.join(subject.split())}: " + ("failed" if failed else "done")
-    text = "\n".join([title, *(lines or [f"{len(found)} steps finished"])])
-    log.adopt()
-    with log.about(step="notify"):
+    failed, told = len(lines), 0
+    if failed or settings.on_success:
+        title = f"FOCUS: {subject}: " + ("failed" if failed else "done")
+        text = "\n".join([title, *(lines or [f"{len(found)} steps finished"])])
         logger.warning("%s", text)
-    told = _post(title, text, lines, settings) + _mail(title, text, settings)
+        told = _post(title, text, lines, settings) + _mail(title, text, settings)
+    _log_figures(subject, found)
     return {"failed": float(failed), "told": float(told)}
+
+
+def _log_figures(subject: str, found: list[tuple[str, Status]]) -> None:
+    figures = {
+        f"{where}.{status.verb}.{name}": value
+        for where, status in found
+        if status.state == "done"
+        for name, value in {**status.metrics, "seconds": status.seconds}.items()
+    }
+    if not figures or not os.environ.get(_TRACKING):
+        return
+    tags = {"focus.subject": subject, "focus.run": os.environ.get(log.RUN, "")}
+    try:
+        with tracking.logged_run("pipelines", parameters={}, tags=tags, inputs={}) as run:
+            run.log_metrics(figures)
+    except FocusError as error:
+        logger.warning("the figures of the steps are not in MLflow: %s", error)
 
 
 def _line(where: str, status: Status) -> str:

@@ -8,6 +8,7 @@ import pytest
 from focus_core.config import NotifySettings
 from focus_core.errors import NotifyError, SettingsError
 from focus_core.steps.notify import notify
+from focus_core.tracking.server import client
 
 FAILED = {"verb": "explain", "state": "failed", "started": 2.0, "seconds": 1.0, "reason": "the model has no champion"}
 KILLED = {"verb": "tile", "state": "running", "started": 1.0}
@@ -144,3 +145,20 @@ def test_an_address_of_another_kind_is_refused(flight, monkeypatch, address):
     monkeypatch.setenv("FOCUS_WEBHOOK", address)
     with pytest.raises(SettingsError, match=r"FOCUS_WEBHOOK holds no http"):
         notify("campaign.yaml", [flight(FAILED)], settings=NotifySettings())
+
+
+def test_the_figures_of_every_finished_step_are_a_run_of_mlflow(flight, registry, webhook, monkeypatch, caplog):
+    monkeypatch.setenv("FOCUS_RUN", "run-7")
+    measured = {**DONE, "seconds": 2.5, "metrics": {"good_bands": 37.0}}
+    folder = flight(measured, FAILED)
+    assert notify("flight-1/campaign.yaml", [folder], settings=NotifySettings()) == {"failed": 1.0, "told": 1.0}
+    api = client()
+    (run,) = api.search_runs([api.get_experiment_by_name("pipelines").experiment_id])
+    assert run.data.metrics == {"flight-1.ingest.good_bands": 37.0, "flight-1.ingest.seconds": 2.5}
+    assert run.data.tags["focus.subject"] == "flight-1/campaign.yaml"
+    assert run.data.tags["focus.run"] == "run-7"
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    assert notify("flight-1/campaign.yaml", [folder], settings=NotifySettings())["told"] == 1.0
+    assert "the figures of the steps are not in MLflow: MLflow at http://127.0.0.1:1 could not" in caplog.text

@@ -29,7 +29,7 @@ def asked(monkeypatch):
 def write(target_uri, *, settings=None):
     if settings == "defect":
         raise ZeroDivisionError("by zero")
-    return {"written": 1.0}
+    return {"written": 1.0, "undefined": float("nan")}
 
 
 def test_a_step_that_fails_leaves_its_reason_and_the_next_success_takes_it_away(asked, tmp_path):
@@ -41,8 +41,9 @@ def test_a_step_that_fails_leaves_its_reason_and_the_next_success_takes_it_away(
     with pytest.raises(ZeroDivisionError):
         write(str(tmp_path / "target"), settings="defect")
     assert [(item.verb, item.reason) for item in statuses(tmp_path)][1] == ("write", "ZeroDivisionError: by zero")
-    assert write(str(tmp_path / "target")) == {"written": 1.0}
-    assert [(item.state, item.reason) for item in statuses(tmp_path)][1] == ("done", "")
+    assert write(str(tmp_path / "target"))["written"] == 1.0
+    done = statuses(tmp_path)[1]
+    assert (done.state, done.reason, done.metrics) == ("done", "", {"written": 1.0})
 
 
 def test_a_killed_step_still_says_that_it_runs(asked, tmp_path):
