@@ -94,7 +94,7 @@ def quality(
     json_path: Json = None,
     verbose: Verbose = False,
 ) -> None:
-    """Curves and maps against planted truth, beside rivals; about 10 minutes a seed on 2 cores."""
+    """Curves and maps against planted truth, beside rivals; about 19 minutes of one core a seed."""
     numbers = _whole_numbers(seeds)
     from focus_core.bench import quality as bench
     from focus_core.bench.chart import draw_scores
