@@ -21,7 +21,7 @@ from focus_core.config import CampaignFile
 from focus_core.cubes.remote import below, object_store, reaching
 from focus_core.errors import CampaignError, FocusError, MissingInputError, TargetError
 from pipelines.ledger import Flight
-from pipelines.scan import CAMPAIGN_FILE, Found, beside
+from pipelines.scan import CAMPAIGN_FILE, Found, files_of
 
 _DONE = ".flight"
 """File in the copy of a flight that says which one it is; written last."""
@@ -111,10 +111,10 @@ def _flight(place: str, own: Objects) -> Flight:
         _copy(place, {CAMPAIGN_FILE: own[CAMPAIGN_FILE]}, folder)
         try:
             file = CampaignFile(folder / CAMPAIGN_FILE)
-            inputs = file.inputs()
+            files = files_of(file)
         except (CampaignError, MissingInputError) as error:
             raise CampaignError(str(error).replace(str(folder), place)) from error
-        named = [path.relative_to(folder).as_posix() for path in (*inputs, *beside(inputs))]
+        named = [path.relative_to(folder).as_posix() for path in files]
     parts = [
         f"{key}\0{own[key]['size']}\0{own[key]['e_tag']}"
         for name in named

@@ -70,7 +70,7 @@ def scan(folder: Path, *, settle_s: float, marker: str | None, known: Callable[[
 
 def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Callable[[str], bool]) -> Flight | str:
     """Return the flight, why it is not there yet, or nothing where it is known."""
-    files = _files(file)
+    files = files_of(file)
     stamp = _stamp(files)
     if known(stamp):
         return ""
@@ -82,23 +82,24 @@ def _arrived(file: CampaignFile, settle_s: float, marker: str | None, known: Cal
         age_s = time.time() - max(max(path.stat().st_mtime, path.stat().st_ctime) for path in files)
         if age_s < settle_s:
             return f"{file.path}: changed {age_s:.0f} s ago; taken up when nothing changed for {settle_s:.0f} s"
-    content = content_of(file)
+    content = content_of(files)
     if _stamp(files) != stamp:
         return f"{file.path}: changed while it was read"
     return Flight(campaign=file.campaign.campaign, path=str(file.path), digest=content, stamp=stamp)
 
 
-def content_of(file: CampaignFile) -> str:
-    """Return the sha256 over the content of a campaign file and of each file that it names."""
-    return hashlib.sha256("".join(digest(path) for path in _files(file)).encode()).hexdigest()
-
-
-def _files(file: CampaignFile) -> list[Path]:
+def files_of(file: CampaignFile) -> list[Path]:
+    """Return the campaign file and all that it names, with the other half of each ENVI pair."""
     inputs = file.inputs()
-    return [*inputs, *beside(inputs)]
+    return [*inputs, *_beside(inputs)]
 
 
-def beside(inputs: list[Path]) -> list[Path]:
+def content_of(files: list[Path]) -> str:
+    """Return the sha256 over the content of files, in their order."""
+    return hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()
+
+
+def _beside(inputs: list[Path]) -> list[Path]:
     """Return the other half of each ENVI pair: the campaign file names the header or the data."""
     found = set()
     for path in inputs:

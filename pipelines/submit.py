@@ -13,7 +13,7 @@ from focus_core.cubes.record import digest
 from focus_core.errors import MissingInputError, SettingsError, TargetError
 from pipelines.arguments import campaign_arguments, run_name, season_arguments, training_arguments
 from pipelines.local import PipelineError
-from pipelines.scan import content_of
+from pipelines.scan import content_of, files_of
 from pipelines.server import Server
 
 
@@ -52,7 +52,7 @@ class Job:
     def name(self) -> str:
         """Return a name made of everything that the run depends on."""
         file = CampaignFile(self.campaign_file)
-        content = content_of(file)
+        content = content_of(files_of(file))
         if self.flights_file is not None:
             content += digest(self.flights_file)
         return run_name(self.pipeline, file.campaign.campaign, content, self.arguments())
