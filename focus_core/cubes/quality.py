@@ -20,6 +20,12 @@ LARGEST_MISSING_SHARE = 0.05
 LEAST_SNR = 4.0
 """Mean over noise below which details drown: between the 3 and 5 that Rose names (1948, "The sensitivity performance of
 the human eye on an absolute scale", J. Opt. Soc. Am. 38(2))."""
+WATER_VAPOUR_NM = ((1340.0, 1445.0), (1790.0, 1955.0))
+"""Where the air's water vapour leaves next to no sunlight, nm, around its bands at 1380 and 1880 nm (Gao, Heidebrecht &
+Goetz 1993, "Derivation of scaled surface reflectances from AVIRIS data", Remote Sensing of Environment 44(2-3)). The
+limits are those that the National Ecological Observatory Network names in its reflectance files (attributes
+``Band_Window_1_Nanometers`` and ``Band_Window_2_Nanometers``). They explain noise and condemn no band: under a lamp,
+indoors or below a drone, a band there measures as well as any."""
 _LEAST_PIXELS = 64
 
 
@@ -74,7 +80,8 @@ def judge_bands(
         elif missing[band] > LARGEST_MISSING_SHARE:
             reasons.append(f"{missing[band]:.0%} of pixels missing")
         elif snr[band] < LEAST_SNR:
-            reasons.append(f"noise: signal-to-noise {snr[band]:.1f} below {LEAST_SNR:g}")
+            vapour = [f" in the water-vapour window {lo:g}-{hi:g} nm" for lo, hi in WATER_VAPOUR_NM if lo <= nm <= hi]
+            reasons.append(f"noise{''.join(vapour)}: signal-to-noise {snr[band]:.1f} below {LEAST_SNR:g}")
         else:
             reasons.append("")
     good = np.array([not reason for reason in reasons])

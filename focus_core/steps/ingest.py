@@ -54,9 +54,9 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     Returns
     -------
     Metrics
-        ``bands``, ``good_bands``, ``bad_bands.*`` by reason, ``rows``, ``cols``, ``valid_share`` and
-        ``invalid_pixels`` of the cube, ``quantum`` of its stored numbers, ``group_leakage_max`` where the bands are
-        resampled, ``reference_bands`` and ``mask_pixels``.
+        ``bands``, ``good_bands``, ``bad_bands.*`` by reason (``water_vapour``: noise in a window of it, which ``noise``
+        leaves out), ``rows``, ``cols``, ``valid_share`` and ``invalid_pixels`` of the cube, ``quantum`` of its stored
+        numbers, ``group_leakage_max`` where the bands are resampled, ``reference_bands`` and ``mask_pixels``.
 
     Raises
     ------
@@ -162,9 +162,10 @@ def _quantum(file: CampaignFile, flight: Flight) -> float:
 
 
 def _reasons(flight: Flight) -> Metrics:
-    counts = {"declared": 0.0, "missing": 0.0, "noise": 0.0}
+    counts = {"declared": 0.0, "missing": 0.0, "noise": 0.0, "water_vapour": 0.0}
     for reason in filter(None, flight.quality.reason):
-        kind = "noise" if reason.startswith("noise") else "missing" if "pixel" in reason else "declared"
+        noise = "water_vapour" if "water-vapour" in reason else "noise"
+        kind = noise if reason.startswith("noise") else "missing" if "pixel" in reason else "declared"
         counts[kind] += 1.0
     return {f"bad_bands.{kind}": count for kind, count in counts.items()}
 

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pytest
 
@@ -33,7 +35,23 @@ def test_a_dark_window_is_found_and_nothing_else() -> None:
     noise[12:16] = 0.4
     found = judge_bands(scene(noise), NM, ALL, [])
     assert np.flatnonzero(~found.good).tolist() == [12, 13, 14, 15]
-    assert all(found.reason[band].startswith("noise: signal-to-noise") for band in range(12, 16))
+    assert all(re.match(r"noise( in the water.* nm)?: signal-to-noise", found.reason[band]) for band in range(12, 16))
+
+
+def test_noise_in_a_water_vapour_window_is_said_to_lie_there_and_a_quiet_band_stays() -> None:
+    noise = np.full(BANDS, 0.005)
+    nm = np.array([1339.0, 1340.0, 1380.0, 1445.0, 1446.0, 1789.0, 1790.0, 1955.0, 1956.0])
+    at = np.searchsorted(NM, 1300.0)
+    wavelength = np.concatenate([NM[:at], nm, np.linspace(2000.0, 2500.0, BANDS - at - len(nm))])
+    noise[at : at + len(nm)] = 0.4
+    noise[at + 2] = 0.005
+    found = judge_bands(scene(noise), wavelength, ALL, [])
+    said = [found.reason[at + place].split(":")[0] for place in range(len(nm))]
+    first, second = (f"noise in the water-vapour window {window} nm" for window in ("1340-1445", "1790-1955"))
+    assert said == ["noise", first, "", first, "noise", "noise", second, second, "noise"]
+    assert re.fullmatch(rf"{first}: signal-to-noise \d\.\d below 4", found.reason[at + 1])
+    quiet = judge_bands(scene(np.full(BANDS, 0.005)), wavelength, ALL, [])
+    assert quiet.good.all()
 
 
 def test_every_reason_is_recorded() -> None:

@@ -22,6 +22,8 @@ def test_bad_bands_of_another_kind_are_another_range():
     field = cube()
     field.attrs["bad_bands"][1]["reason"] = "no pixel measured"
     assert [bad.reason for bad in bad_ranges(field)] == ["noise", "no pixel measured"]
+    field.attrs["bad_bands"][1]["reason"] = "noise in the water-vapour window 1340-1445 nm: signal-to-noise 1.2 below 4"
+    assert [bad.reason for bad in bad_ranges(field)] == ["noise", "noise in the water-vapour window 1340-1445 nm"]
     del field.attrs["bad_bands"]
     assert [bad.reason for bad in bad_ranges(field)] == ["reason not recorded"]
 

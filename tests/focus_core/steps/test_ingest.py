@@ -260,6 +260,11 @@ def test_real_salinas(real_data: Path, tmp_path: Path) -> None:
     bad = set((np.flatnonzero(~cube["good_band"].to_numpy()) + 1).tolist())
     assert set(range(108, 112)) | set(range(155, 166)) | {224} == bad
     assert bad <= {*range(108, 113), *range(154, 168), 224}
+    # All but the last lie where the air's water vapour absorbs; the last is at the detector's edge.
+    assert (metrics["bad_bands.water_vapour"], metrics["bad_bands.noise"]) == (len(bad) - 1, 1)
+    reasons = {entry["band"] + 1: entry["reason"] for entry in cube.attrs["bad_bands"]}
+    assert reasons[108].startswith("noise in the water-vapour window 1340-1445 nm: signal-to-noise")
+    assert reasons[160].startswith("noise in the water-vapour window 1790-1955 nm: signal-to-noise")
     assert cube["x"].attrs["units"] == "1"
 
 
