@@ -1,4 +1,4 @@
-"""The verbs that are no step of the chain: a simulated trial, a whole run, and the registry."""
+"""The verbs that are no step of the chain: a simulated trial, a whole run, the registry, and what was published."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from focus_core.cli.options import Json, Set, SettingsFile, Verbose
 from focus_core.cli.settings import read_settings
 from focus_core.cli.summary import emit, print_table, summarise, write_json
 from focus_core.cli.whole_run import Campaigns, Fit, Out, Tracking, whole_run
+from focus_core.errors import FocusError, TargetError
 
 ModelName = Annotated[str, typer.Argument(metavar="MODEL", help="Name of the registered model.")]
 
@@ -124,4 +125,24 @@ def audit(
     print_table(f"focus audit: {model}", columns, rows)
 
 
-VERBS = (simulate, run, season, export, rollback, audit)
+def verify(
+    uris: Annotated[list[str], typer.Argument(metavar="URI...", help="Stores or model folders that a step wrote.")],
+    json_path: Json = None,
+    verbose: Verbose = False,
+) -> None:
+    """Read published folders again and compare every byte with the digest recorded when they were published."""
+    from focus_core.cubes.record import verify as compare
+
+    started, faults = time.perf_counter(), []
+    for uri in uris:
+        try:
+            compare(uri)
+        except FocusError as fault:
+            faults.append(str(fault))
+    if faults:
+        raise TargetError("\n".join(faults))
+    title = f"focus verify: {time.perf_counter() - started:.1f} s; content as published"
+    emit(title, {"verified": [float(len(uris))]}, json_path)
+
+
+VERBS = (simulate, run, season, export, rollback, audit, verify)

@@ -87,9 +87,11 @@ def verify(uri: str | Path) -> None:
     ------
     TargetError
         If the content is not what was published.
+    MissingInputError
+        If the folder does not exist, or no step finished it.
     """
     with local_copy(uri) as path:
-        expected, found = [digest(path)], [tree_digest(path)]
+        expected, found = [str(record(path)["digest"])], [tree_digest(path)]
         recorded = _read_linked(path)
         if recorded is not None:
             files = linked.part_files(path, recorded["dim"])

@@ -13,7 +13,8 @@ import pytest
 
 from focus_core.cli.settings import read_settings
 from focus_core.cli.summary import summarise
-from focus_core.config import PromoteSettings, RunSettings, SimulateSettings
+from focus_core.config import IngestSettings, PromoteSettings, RunSettings, SimulateSettings
+from focus_core.cubes.publish import publish
 from focus_core.errors import MissingInputError, SettingsError
 
 VERBS = [
@@ -33,6 +34,7 @@ VERBS = [
     "bench",
     "rollback",
     "audit",
+    "verify",
 ]
 TINY = ["--set", "blocks=2", "--set", "plot_px=8", "--set", "bands=30", "--set", "window_px=6"]
 
@@ -167,7 +169,26 @@ def test_the_audit_trail_is_readable_and_machine_readable(tmp_path, registry):
     assert summary["metrics"]["records"]["values"] == [0]
     refused = focus("rollback", "focus", "--reason", "it is worse in the field", cwd=tmp_path)
     assert refused.returncode == 2
-    assert "no earlier champion" in refused.stderr
+    assert "'focus' has no champion, and no earlier champion to return to; promote a version" in refused.stderr
+
+
+def test_published_folders_are_checked_against_what_was_published(tmp_path):
+    record = {"step": "ingest", "inputs": {}, "settings": IngestSettings()}
+    stores = [tmp_path / name for name in ("one", "two", "three")]
+    for store in stores:
+        publish(store, **record, write=lambda folder: {"b": float((folder / "data").write_bytes(b"as measured"))})
+    found = focus("verify", *stores, "--json", "-")
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["metrics"]["verified"]["values"] == [3]
+    (stores[0] / "data").write_bytes(b"as measureb")
+    (stores[2] / "stray").write_bytes(b"")
+    found = focus("verify", *stores, tmp_path / "none")
+    assert found.returncode == 2
+    told = found.stderr.splitlines()
+    assert len(told) == 3
+    assert f"'{stores[0]}' was changed after it was published" in told[0]
+    assert f"'{stores[2]}' was changed after it was published" in told[1]
+    assert f"'{tmp_path / 'none'}' does not exist or is not finished" in told[2]
 
 
 def test_repetitions_are_summarised():
