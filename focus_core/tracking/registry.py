@@ -143,9 +143,8 @@ def rollback(name: str, *, reason: str) -> AuditRecord:
         earlier = [item for item in reversed(stack) if item not in (None, present)]
         target = next((item for item in earlier if item is not None and exists(name, item)), None)
         if target is None:
-            raise RegistryError(
-                f"'{name}' has no earlier champion than version {present}; promote another version instead"
-            )
+            which = "no champion, and no earlier champion" if present is None else f"no earlier champion than {present}"
+            raise RegistryError(f"'{name}' has {which} to return to; promote a version instead")
         restored = version(name, target)
         fetch_version(restored)
         run_id, record = trail.append(

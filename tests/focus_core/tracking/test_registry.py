@@ -92,7 +92,7 @@ def test_rollback_returns_step_by_step_and_passes_over_what_was_deleted(register
     tracking.delete_version("focus", 2)
     assert tracking.rollback("focus", reason="still wrong").to_version == 1
     assert tracking.champion("focus") == replayed() == 1
-    with pytest.raises(RegistryError, match="no earlier champion than version 1"):
+    with pytest.raises(RegistryError, match="no earlier champion than 1 to return to"):
         tracking.rollback("focus", reason="still wrong")
     with pytest.raises(SettingsError, match="needs a reason"):
         tracking.rollback("focus", reason="  ")
