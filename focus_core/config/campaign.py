@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     Discriminator,
     Field,
     Tag,
@@ -63,16 +64,18 @@ class VectorPlots(Settings):
 
 
 class RasterPlots(Settings):
-    """Plots from a raster of class numbers: fields of one class, cut into spatial blocks."""
+    """Plots from rasters of class numbers: fields of one class, cut into spatial blocks."""
 
-    raster: str
-    """Path of the label raster (``.mat`` or GeoTIFF)."""
+    raster: Annotated[
+        list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value), Field(min_length=1)
+    ]
+    """Path of the label raster (``.mat`` or GeoTIFF), or of several GeoTIFFs that are tiles of one map."""
     variable: str | None = None
     """Name of the array inside a MATLAB file."""
     values: dict[int, ClassName]
     """Class of each number; numbers not named here are unlabelled ground."""
     block_px: int = Field(ge=4)
-    """Side of a spatial block, pixels; a plot is one class within one block."""
+    """Side of a spatial block, pixels, counted from the upper left corner; a plot is one class within one block."""
 
 
 def _form_of_plots(plots: Any) -> str:
@@ -265,11 +268,12 @@ class CampaignFile:
         return path
 
     @property
-    def plots_path(self) -> Path:
-        """The existing file of the plots; errors as of `resolve`."""
+    def plots_paths(self) -> list[Path]:
+        """The existing files of the plots: one, or several label rasters; errors as of `resolve`."""
         form = self.campaign.plots
-        key = "file" if isinstance(form, VectorPlots) else "raster"
-        return self.resolve(("plots", key), getattr(form, key))
+        if isinstance(form, VectorPlots):
+            return [self.resolve(("plots", "file"), form.file)]
+        return [self.resolve(("plots", "raster"), text) for text in form.raster]
 
     def inputs(self) -> list[Path]:
         """Return the campaign file and every file it names, each checked to exist and to be inside."""
@@ -280,4 +284,4 @@ class CampaignFile:
             files += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
             named += [((*where, key), getattr(raw, key)) for where, raw in files for key in ("image", "white", "dark")]
         masks = [self.resolve(("masks", cls), text) for cls, text in campaign.masks.items()]
-        return [self.path, *(self.resolve(where, text) for where, text in named if text), self.plots_path, *masks]
+        return [self.path, *(self.resolve(where, text) for where, text in named if text), *self.plots_paths, *masks]

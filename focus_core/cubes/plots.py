@@ -21,7 +21,8 @@ from focus_core.config import CampaignFile, RasterPlots, VectorPlots
 from focus_core.cubes.axes import PixelBox
 from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.folds import assign_folds
-from focus_core.cubes.readers import open_layer
+from focus_core.cubes.mosaic import place
+from focus_core.cubes.readers import Layer, open_layer
 
 UNLABELLED = -1
 _HOLDS_A_WINDOW = 0.25
@@ -67,7 +68,7 @@ def read_plots(file: CampaignFile) -> gpd.GeoDataFrame:
 
 
 def _read_vector(file: CampaignFile, form: VectorPlots) -> gpd.GeoDataFrame:
-    path = file.plots_path
+    (path,) = file.plots_paths
     source = _source(file, path)
     try:
         layers = [str(name) for name, _ in pyogrio.list_layers(source)]
@@ -162,14 +163,12 @@ def _refuse_broken(file: CampaignFile, path: Path, ids: list[str], frame: gpd.Ge
 
 
 def _read_raster(file: CampaignFile, form: RasterPlots) -> gpd.GeoDataFrame:
-    path = file.plots_path
-    layer = open_layer(path, form.variable)
-    wanted = campaign_crs(file)
-    if (wanted is None) != (layer.grid.crs is None) or (wanted and not same_crs(wanted, layer.grid.crs)):
-        raise file.error(("plots", "raster"), f"'{path.name}' lies in {layer.grid.crs}, the campaign in {wanted}")
+    layer, wanted = _label_map(file, form), campaign_crs(file)
     missing = [number for number in form.values if not (layer.values == number).any()]
     if missing:
-        raise file.error(("plots", "values"), f"'{path.name}' holds no pixel with {missing}; correct the numbers")
+        first, *others = form.raster
+        name = f"'{Path(first).name}'" + (f" with {len(others)} more" if others else "")
+        raise file.error(("plots", "values"), f"{name} holds no pixel with {missing}; correct the numbers")
     ids, labels, blocks, geometry = [], [], [], []
     for number, name in form.values.items():
         for block, mask, box in _blocks(layer.values == number, form.block_px):
@@ -182,6 +181,31 @@ def _read_raster(file: CampaignFile, form: RasterPlots) -> gpd.GeoDataFrame:
     frame = gpd.GeoDataFrame({"label": labels, "block": blocks}, geometry=geometry, crs=wanted, index=_index(ids))
     frame.attrs["pixel_area"] = abs(layer.grid.transform.determinant)
     return frame
+
+
+def _label_map(file: CampaignFile, form: RasterPlots) -> Layer:
+    """Return the label rasters on one grid, NaN where none lies; where two overlap, the first named counts."""
+    wanted = campaign_crs(file)
+    named = []
+    for path in file.plots_paths:
+        layer = open_layer(path, form.variable)
+        crs = layer.grid.crs
+        if (wanted is None) != (crs is None) or (wanted and not same_crs(wanted, crs)):
+            raise file.error(("plots", "raster"), f"'{path.name}' lies in {crs}, the campaign in {wanted}")
+        named.append((path.name, layer))
+    if len(named) == 1:
+        return named[0][1]
+    if wanted is None:
+        raise file.error(
+            ("plots", "raster"), "names several files, but 'crs' is null: nothing says where each lies; join them"
+        )
+    grid, boxes = place([(name, layer.grid) for name, layer in named])
+    kind = np.result_type(np.float16, *(layer.values for _, layer in named))
+    values = np.full((grid.shape.rows, grid.shape.cols), np.nan, dtype=kind)
+    for (_, layer), box in zip(reversed(named), reversed(boxes), strict=True):
+        below = values[box.slices]
+        np.copyto(below, layer.values, where=~np.isnan(layer.values))
+    return Layer(values, grid)
 
 
 def _blocks(mask: npt.NDArray[np.bool_], side: int) -> list[tuple[str, npt.NDArray[np.bool_], PixelBox]]:

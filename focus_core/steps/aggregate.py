@@ -91,7 +91,7 @@ def _merged(
     before = _record(importance_uri)
     own: dict[str, str | Path] = {
         "campaign_file": file.path,
-        "plots": file.plots_path,
+        **{f"plots {number}": path for number, path in enumerate(file.plots_paths, start=1)},
         "cube": cube_uri,
         "explanation": explanation_uri,
     }

@@ -71,7 +71,11 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     return publish(
         tiles_uri,
         step="tile",
-        inputs={"campaign": digest(file.path), "plots": digest(file.plots_path), "cube": digest(cube_uri)},
+        inputs={
+            "campaign": digest(file.path),
+            **{f"plots {number}": digest(path) for number, path in enumerate(file.plots_paths, start=1)},
+            "cube": digest(cube_uri),
+        },
         settings=settings,
         write=lambda folder: _write(folder, file, cube_uri, settings),
     )

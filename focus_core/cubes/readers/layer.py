@@ -17,7 +17,7 @@ from focus_core.errors import CubeError
 
 @dataclass(frozen=True)
 class Layer:
-    """Numbers ``(y, x)`` and where they lie; without a georeference the grid is that of pixels."""
+    """Numbers ``(y, x)``, NaN where the file names none, and where they lie; without a georeference, in pixels."""
 
     values: Any
     grid: PixelGrid
@@ -42,5 +42,7 @@ def open_layer(path: Path, variable: str | None = None) -> Layer:
             raise CubeError(f"{path}: expected one band, found {file.count}")
         values = np.asarray(file.read(1))
         if file.nodata is not None:
-            values = np.where(values == file.nodata, np.zeros_like(values), values)
+            # The narrowest floats that hold the numbers exactly: a byte becomes two, not eight.
+            numbers = values.astype(np.result_type(values, np.float16))
+            values = np.where(values == file.nodata, numbers.dtype.type(np.nan), numbers)
         return Layer(values, PixelGrid(Shape2d(file.height, file.width), file.transform, file.crs))

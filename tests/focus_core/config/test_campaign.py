@@ -39,6 +39,7 @@ def test_forms_of_plots_and_wavelengths(tmp_path: Path) -> None:
     plots = {"raster": "gt.mat", "values": {1: "control", 5: "drought"}, "block_px": 8}
     campaign = CampaignFile(write(tmp_path, cubes=cubes, plots=plots)).campaign
     assert isinstance(campaign.plots, RasterPlots)
+    assert campaign.plots.raster == ["gt.mat"]
     assert campaign.plots.values == {1: "control", 5: "drought"}
     assert campaign.cubes[0].wavelengths == LinearWavelengths(first_nm=400, last_nm=900)
 

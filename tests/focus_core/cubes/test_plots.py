@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.features import rasterize
 
 from focus_core.config import CampaignFile
 from focus_core.cubes.plots import read_plots
-from focus_core.errors import CampaignError, MissingInputError
+from focus_core.errors import CampaignError, CubeError, MissingInputError
 from tests.focus_core.cubes.small_campaign import TRANSFORM, Field, plot, square, write_plots
 
 
@@ -193,12 +195,17 @@ def test_a_number_that_the_raster_does_not_hold(field: Field) -> None:
         read_plots(field.file())
 
 
+def write_labels(path: Path, labels: np.ndarray, *, row: float = 0, col: float = 0, **profile: Any) -> None:
+    """A part of the label map: its upper left pixel lies in this row and column of it."""
+    shape = {"driver": "GTiff", "height": labels.shape[0], "width": labels.shape[1], "count": 1, "dtype": labels.dtype}
+    moved = TRANSFORM @ Affine.translation(col, row)
+    with rasterio.open(path, "w", crs=CRS.from_epsg(32633), transform=moved, **shape, **profile) as file:
+        file.write(labels, 1)
+
+
 def test_georeferenced_raster_plots_lie_on_the_map(field: Field) -> None:
     labels = labels_of(field)
-    path = field.folder / "gt.tif"
-    profile = {"driver": "GTiff", "height": 20, "width": 30, "count": 1, "dtype": "uint8"}
-    with rasterio.open(path, "w", crs=CRS.from_epsg(32633), transform=TRANSFORM, **profile) as file:
-        file.write(labels, 1)
+    write_labels(field.folder / "gt.tif", labels)
     form = {"raster": "gt.tif", "values": {3: "control", 10: "drought"}, "block_px": 10}
     found = read_plots(field.write(crs="EPSG:32633", plots=form).file())
     assert found[found["label"] == 0].area.sum() == pytest.approx((labels == 3).sum() * 0.25)
@@ -207,8 +214,79 @@ def test_georeferenced_raster_plots_lie_on_the_map(field: Field) -> None:
         read_plots(field.write(crs=None).file())
 
 
+def test_raster_plots_of_several_tiles_are_those_of_one_map(field: Field) -> None:
+    labels = labels_of(field)
+    form = {"raster": "gt.tif", "values": {3: "control", 10: "drought"}, "block_px": 10}
+    write_labels(field.folder / "gt.tif", labels)
+    whole = read_plots(field.write(crs="EPSG:32633", plots=form).file())
+    parts = {"nw.tif": (0, 0), "ne.tif": (0, 12), "sw.tif": (8, 0), "se.tif": (8, 12)}
+    for name, (row, col) in parts.items():
+        write_labels(field.folder / name, labels[row : row + (12 if row else 8), col : col + 18], row=row, col=col)
+    found = read_plots(field.write(plots=form | {"raster": ["se.tif", "nw.tif", "ne.tif", "sw.tif"]}).file())
+    assert found.drop(columns="geometry").equals(whole.drop(columns="geometry"))
+    assert found.geometry.geom_equals(whole.geometry).all()
+
+
+def test_where_label_rasters_overlap_the_first_counts(field: Field) -> None:
+    labels = labels_of(field)
+    write_labels(field.folder / "old.tif", labels)
+    new = np.full((5, 10), 10, np.uint8)
+    new[0] = 255
+    write_labels(field.folder / "new.tif", new, row=10, col=2, nodata=255)
+    form = {"values": {3: "control", 10: "drought"}, "block_px": 10}
+    for order, pixels in ((["new.tif", "old.tif"], 40), (["old.tif", "new.tif"], 0)):
+        found = read_plots(field.write(crs="EPSG:32633", plots=form | {"raster": order}).file())
+        extra = found[found["label"] == 1].area.sum() / 0.25 - (labels == 10).sum()
+        assert extra == pytest.approx(pixels)
+
+
+def test_a_pixel_without_a_number_is_of_no_class(field: Field) -> None:
+    labels = np.zeros((20, 30), np.uint8)
+    labels[:, :10], labels[:, 10:20] = 255, 1
+    write_labels(field.folder / "gt.tif", labels, nodata=255)
+    form = {"raster": "gt.tif", "values": {0: "control", 1: "drought"}, "block_px": 10}
+    found = read_plots(field.write(crs="EPSG:32633", plots=form).file())
+    assert found[found["label"] == 0].total_bounds.tolist() == [412_010.0, 5_820_990.0, 412_015.0, 5_821_000.0]
+
+
+def test_several_label_rasters_need_a_place_each(field: Field) -> None:
+    labels_of(field)
+    form = {"raster": ["gt.mat", "gt.mat"], "values": {3: "control", 10: "drought"}, "block_px": 10}
+    with pytest.raises(CampaignError, match=r"plots\.raster: names several files, but 'crs' is null: .*; join them"):
+        read_plots(field.write(plots=form).file())
+    write_labels(field.folder / "a.tif", np.full((4, 4), 3, np.uint8))
+    write_labels(field.folder / "b.tif", np.full((4, 4), 3, np.uint8), col=4)
+    field.write(crs="EPSG:32633", plots=form | {"raster": ["a.tif", "b.tif"]})
+    with pytest.raises(CampaignError, match=r"plots\.values: 'a\.tif' with 1 more holds no pixel with \[10\]"):
+        read_plots(field.file())
+    write_labels(field.folder / "b.tif", np.full((4, 4), 10, np.uint8), col=4.5)
+    with pytest.raises(CubeError, match=r"b\.tif: shifted by \(0\.50, 0\.00\) px against a\.tif"):
+        read_plots(field.file())
+
+
 def test_real_salinas_plots(real_data: Path) -> None:
     found = read_plots(CampaignFile(Path(__file__).parents[2] / "campaigns" / "salinas_a.yaml"))
     truth = scipy.io.loadmat(real_data / "salinasA" / "SalinasA_gt.mat")["salinasA_gt"]
     for label, number in enumerate((1, 10, 11, 12, 13, 14)):
         assert found[found["label"] == label].area.sum() == (truth == number).sum()
+
+
+def test_real_enmap_plots(real_data: Path) -> None:
+    """The tiles' rasters are cut from one map that lies beside them; GDAL reads it whole."""
+    found = read_plots(CampaignFile(Path(__file__).parents[2] / "campaigns" / "enmap_landcover.yaml"))
+    folder = real_data / "enmap_potsdam_tiles"
+    with rasterio.open(folder / "enmap_landcover_unstyled.tif") as file:
+        truth, whole = file.read(1), file.transform
+    seen = np.zeros(truth.shape, dtype=bool)
+    for path in (folder / "images").glob("*.tif"):
+        with rasterio.open(path) as file:
+            col, row = (round(place) for place in ~whole @ (file.transform.c, file.transform.f))
+            seen[row : row + file.height, col : col + file.width] = True
+    named = {1: "roof", 2: "pavement", 3: "low_vegetation", 4: "tree", 6: "water"}
+    for label, (number, name) in enumerate(named.items()):
+        mine = found[found["label"] == label]
+        assert mine.index.str.startswith(f"{name}-").all()
+        drawn = rasterize(mine.geometry, truth.shape, transform=whole).astype(bool)
+        np.testing.assert_array_equal(drawn, (truth == number) & seen)
+    counts = [round(found[found["label"] == label].area.sum() / 900) for label in range(5)]
+    assert counts == [397, 688, 809, 1371, 263]

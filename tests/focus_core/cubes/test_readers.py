@@ -176,7 +176,10 @@ def test_layers_hold_one_plane(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "gt.mat", {"gt": plane})
     np.testing.assert_array_equal(open_layer(tmp_path / "gt.mat").values, plane)
     path = write_tiff(tmp_path / "gt.tif", plane[None], nodata=7)
-    assert (open_layer(path).values == np.where(plane == 7, 0, plane)).all()
+    np.testing.assert_array_equal(open_layer(path).values, np.where(plane == 7, np.nan, plane))
+    wide = np.array([[2**31 - 1, 2**31 - 2, 5]], dtype=np.int32)
+    path = write_tiff(tmp_path / "wide.tif", wide[None], nodata=5)
+    np.testing.assert_array_equal(open_layer(path).values, [[2**31 - 1, 2**31 - 2, np.nan]])
     with pytest.raises(CubeError, match="expected one band, found 2"):
         open_layer(write_tiff(tmp_path / "two.tif", np.ones((2, 3, 4), np.uint8)))
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 
 from focus_core.config import CampaignFile, IngestSettings, TileSettings
@@ -214,16 +215,55 @@ def test_real_salinas_has_every_class_in_every_fold(real_data: Path, tmp_path: P
     assert metrics["tiles"] > 1000
     assert metrics["dropped.guard"] > 0
     # One window lies between windows of two folds.
-    place = np.stack([tiles["row"].values, tiles["col"].values], axis=1)
+    assert least_gap(tiles, (83, 86)) >= 4
+
+
+def least_gap(tiles: xr.Dataset, shape: tuple[int, int]) -> int:
+    """Pixels between the windows of any two folds."""
+    size = tiles.sizes["ty"]
     fold = tiles["fold"].to_numpy().astype(object).astype(str)
-    masks = np.isfinite(tiles["reflectance"][:, 50].to_numpy())
-    owner = np.full((83, 86), "", dtype="U10")
-    for (row, col), name, mask in zip(place, fold, masks, strict=True):
-        owner[row : row + 4, col : col + 4][mask] = name
+    good = int(np.flatnonzero(tiles["good_band"])[0])
+    masks = np.isfinite(tiles["reflectance"][:, good].to_numpy())
+    owner = np.full(shape, "", dtype="U10")
+    for row, col, name, mask in zip(tiles["row"].values, tiles["col"].values, fold, masks, strict=True):
+        part = owner[row : row + size, col : col + size]
+        assert set(part[mask]) <= {"", name}
+        part[mask] = name
+    gaps = []
     for name in ("train", "validation", "gate", "test"):
         own, other = np.argwhere(owner == name), np.argwhere((owner != name) & (owner != ""))
-        apart = np.abs(own[:, None, :] - other[None, :, :]).max(axis=2).min()
-        assert apart - 1 >= 4
+        gaps.append(np.abs(own[:, None, :] - other[None, :, :]).max(axis=2).min() - 1)
+    return int(min(gaps))
+
+
+def test_real_enmap_windows_hold_the_pixels_of_their_class(real_data: Path, tmp_path: Path) -> None:
+    """Labels and spectra of each window as GDAL reads them from the tiles themselves."""
+    campaign = CAMPAIGNS / "enmap_landcover.yaml"
+    metrics = run(campaign, ingested(campaign, tmp_path, 64))
+    tiles = as_analysts_do(tmp_path / "tiles.zarr")
+    assert (metrics["plots_cut"], metrics["dropped.guard"] > 0) == (0, True)
+    number, spectra = np.zeros((192, 96)), np.full((2, 192, 96), np.nan)
+    for path in (real_data / "enmap_potsdam_tiles" / "labels").glob("*.tif"):
+        with rasterio.open(path) as file:
+            row, col = round((5_809_965 - file.transform.f) / 30), round((file.transform.c - 366_015) / 30)
+            number[row : row + 32, col : col + 32] = file.read(1)
+        with rasterio.open(path.parents[1] / "images" / path.name) as file:
+            found = [float(file.tags(band)["wavelength"]) for band in file.indexes]
+            chosen = [int(np.abs(np.array(found) - nm).argmin()) for nm in (665, 1650)]
+            spectra[:, row : row + 32, col : col + 32] = 1e-4 * file.read([band + 1 for band in chosen])
+    bands = [int(np.abs(tiles["wavelength"].to_numpy() - nm).argmin()) for nm in (665, 1650)]
+    for one in (tiles.isel(tile=index) for index in range(tiles.sizes["tile"])):
+        rows, cols = (slice(int(one[key]), int(one[key]) + 4) for key in ("row", "col"))
+        kept = np.isfinite(one["reflectance"][bands[0]].to_numpy())
+        assert kept.sum() == round(16 * float(one["valid_fraction"])) >= 4
+        assert set(number[rows, cols][kept]) == {(1, 2, 3, 4, 6)[int(one["label"])]}
+        values = one["reflectance"][bands].to_numpy()[:, kept]
+        np.testing.assert_allclose(values, spectra[:, rows, cols][:, kept], atol=0.51e-4)
+    # Every class in every fold, at least so many windows.
+    fold = tiles["fold"].to_numpy().astype(object).astype(str)
+    counts = [((tiles["label"] == label).to_numpy() & (fold == name)).sum() for label in range(5) for name in set(fold)]
+    assert (len(counts), min(counts) >= 4) == (20, True)
+    assert least_gap(tiles, (192, 96)) >= 2
 
 
 def test_real_enmap_and_maize(real_data: Path, tmp_path: Path) -> None:
