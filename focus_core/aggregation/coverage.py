@@ -9,12 +9,10 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import shapely
-from exactextract import exact_extract
-from exactextract.raster import NumPyRasterSource
 from scipy import sparse
 
 from focus_core.cubes.axes import PixelBox
+from focus_core.cubes.covered import covered
 
 
 class Coverage(NamedTuple):
@@ -39,7 +37,7 @@ def coverage(
     *,
     valid: npt.NDArray[np.bool_],
 ) -> Coverage:
-    """Return what each polygon covers of each valid pixel of a box, by exactextract (Baston, ISciences).
+    """Return what each polygon covers of each valid pixel of a box.
 
     Parameters
     ----------
@@ -52,29 +50,15 @@ def coverage(
     valid
         ``(y, x)`` of the box; other pixels are left out.
     """
-    # exactextract's y points up; only its grid matters, so one zero stands for every pixel and no image is held.
-    features = [
-        {
-            "type": "Feature",
-            "properties": {},
-            "geometry": shapely.geometry.mapping(shapely.transform(shape, lambda xy: xy * [1.0, -1.0])),
-        }
-        for shape in shapes
-    ]
-    ground = np.broadcast_to(np.uint8(0), (box.rows, box.cols))
-    source = NumPyRasterSource(
-        ground, xmin=box.col, ymin=-box.row - box.rows, xmax=box.col + box.cols, ymax=-box.row
-    )  # fmt: skip
-    found = [item["properties"] for item in exact_extract(source, features, ["cell_id", "coverage"])]
-    cells = [np.asarray(item["cell_id"], dtype=np.int64) for item in found]
-    row = np.repeat(np.arange(len(cells)), [len(own) for own in cells])
-    cell = np.concatenate([*cells, np.empty(0, np.int64)])
-    share = np.concatenate([*(np.asarray(item["coverage"], dtype=np.float64) for item in found), np.empty(0)])
+    found = covered(shapes, box)
+    row = np.repeat(np.arange(len(found)), [len(cells) for cells, _ in found])
+    cell = np.concatenate([*(cells for cells, _ in found), np.empty(0, np.int64)])
+    share = np.concatenate([*(shares for _, shares in found), np.empty(0)])
     held = valid.ravel()[cell] & (share > 0.0)
     touched = np.zeros(valid.size, dtype=np.bool_)
     touched[cell[held]] = True
     column = (np.cumsum(touched) - 1)[cell[held]]
-    count = np.bincount(row[held], minlength=len(cells))
+    count = np.bincount(row[held], minlength=len(found))
     rows, pixels = np.flatnonzero(count), np.flatnonzero(touched)
     starts = np.concatenate([[0], np.cumsum(count[rows])])
     matrix = sparse.csr_array((share[held], column, starts), shape=(len(rows), len(pixels)))

@@ -12,14 +12,13 @@ import geopandas as gpd
 import numpy as np
 import numpy.typing as npt
 import shapely
-from exactextract import exact_extract
-from exactextract.raster import NumPyRasterSource
 from scipy.ndimage import distance_transform_cdt, maximum_filter
 
 from focus_core.config import CampaignFile
 from focus_core.config.campaign import Window
 from focus_core.config.settings import FOLDS
 from focus_core.cubes.axes import PixelBox, PixelGrid, PixelWindow, Shape2d
+from focus_core.cubes.covered import covered
 
 _INSIDE = 0.5
 """A pixel belongs to the plot that covers more than this share of it, so to one of several neighbours at most."""
@@ -99,32 +98,24 @@ def plot_pixels(file: CampaignFile, plots: gpd.GeoDataFrame, grid: PixelGrid) ->
                 f"plot '{name}' lies outside the image: columns {west:.0f} to {east:.0f}, rows {south:.0f} to "
                 f"{north:.0f} of {grid.shape}; check the CRS of plots and cubes",
             )
-    # exactextract's rows count down from the largest y, so rows are turned into heights.
-    features = [
-        {
-            "type": "Feature",
-            "properties": {},
-            "geometry": shapely.geometry.mapping(shapely.transform(shape, lambda xy: xy * [1, -1] + [0, rows])),
-        }
-        for shape in shapes
-    ]
-    # Coverage needs the grid only: one zero stands for all pixels, and no image is held.
-    ground = NumPyRasterSource(np.broadcast_to(np.uint8(0), (rows, cols)), xmin=0, ymin=0, xmax=cols, ymax=rows)
-    found = exact_extract(ground, features, ["cell_id", "coverage"])
     result = []
-    for name, shape, covered, (_, row) in zip(plots.index, shapes, found, plots.iterrows(), strict=True):
-        box, coverage = _crop(covered["properties"], cols)
+    for name, shape, cells, (_, row) in zip(
+        plots.index, shapes, covered(shapes, grid.box), plots.iterrows(), strict=True
+    ):
+        box, coverage = _crop(*cells, cols)
         cut = not shapely.covers(shapely.buffer(image, 1e-6), shape)
         result.append(PlotPixels(str(name), int(row["label"]), str(row["fold"]), box, coverage, cut))
     return result
 
 
-def _crop(covered: dict[str, npt.NDArray[np.float64]], cols: int) -> tuple[PixelBox, npt.NDArray[np.float32]]:
-    down, across = np.divmod(np.asarray(covered["cell_id"], dtype=np.int64), cols)
+def _crop(
+    cell: npt.NDArray[np.int64], share: npt.NDArray[np.float64], cols: int
+) -> tuple[PixelBox, npt.NDArray[np.float32]]:
+    down, across = np.divmod(cell, cols)
     top, left = int(down.min()), int(across.min())
     box = PixelBox(top, left, int(down.max()) - top + 1, int(across.max()) - left + 1)
     coverage = np.zeros((box.rows, box.cols), dtype=np.float32)
-    np.add.at(coverage, (down - top, across - left), covered["coverage"])
+    np.add.at(coverage, (down - top, across - left), share)
     return box, coverage
 
 
