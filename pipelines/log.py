@@ -12,7 +12,7 @@ from focus_core.log import is_json
 
 _COLOUR = re.compile(r"\x1b\[\d+m")
 _TASK = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - (Executing task .*|Task .* finished .*)$")
-_FAILURE = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - Task .* finished with status FAILURE$")
+_FAILURE = re.compile(r"^\d\d:\d\d:\d\d\.\d+ - \w+ - Task '(.*)' finished with status FAILURE$")
 _STEP = re.compile(r"^\s*\[KFP Executor [^]]*\]: (.*)$")
 _JSON = re.compile(r'^\s*(\{"time": .*\})$')
 _ON_PURPOSE = re.compile(r"focus_core\.errors\.\w+: ")
@@ -35,6 +35,7 @@ class TaskLog(io.TextIOBase):
         self._open_line = ""
         self._last: deque[str] = deque(maxlen=_LAST)
         self._failed: list[str] = []
+        self._failed_task = ""
 
     def write(self, text: str) -> int:
         """Take text as it comes, in pieces of lines."""
@@ -56,7 +57,7 @@ class TaskLog(io.TextIOBase):
     def reason(self) -> str | None:
         """Return the message of the error on purpose that ended the last task, or none where it was another.
 
-        Of a run whose end is told by another task it is that of the last one that failed.
+        Of a run whose end is told by another task it is that of the last one that failed, after its name.
         """
         lines = [line.strip() for line in self._failed or self._last]
         starts = [index for index, line in enumerate(lines) if _ON_PURPOSE.match(line)]
@@ -64,7 +65,8 @@ class TaskLog(io.TextIOBase):
             return None
         message = lines[starts[-1] :]
         end = message.index("") if "" in message else len(message)
-        return "\n".join(message[:end]).split(": ", 1)[1]
+        told = "\n".join(message[:end]).split(": ", 1)[1]
+        return f"{self._failed_task}: {told}" if self._failed else told
 
     def show_last(self) -> None:
         """Put the last lines on standard error: they hold the traceback of a failure."""
@@ -72,8 +74,8 @@ class TaskLog(io.TextIOBase):
 
     def _take(self, line: str) -> None:
         self._last.append(line)
-        if _FAILURE.match(line):
-            self._failed = list(self._last)
+        if failure := _FAILURE.match(line):
+            self._failed, self._failed_task = list(self._last), failure.group(1)
         found = _TASK.match(line) or _STEP.match(line)
         if is_json():
             # Kubeflow's own lines stay in the file: whoever collects JSON gets nothing else.

@@ -40,10 +40,11 @@ def test_lines_of_json_are_shown_as_they_are_and_nothing_else(tmp_path, capsys, 
     assert "Executing task" in (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
-def test_the_reason_is_the_message_of_an_error_on_purpose(tmp_path):
+def test_the_reason_is_the_task_and_the_message_of_its_error_on_purpose(tmp_path):
     log = TaskLog(tmp_path / "log.txt")
     log.write(TEXT)
-    assert log.reason() == "campaign.yaml:3: date: is missing; add it\ncampaign.yaml:5: sensor: is missing; add it"
+    message = "campaign.yaml:3: date: is missing; add it\ncampaign.yaml:5: sensor: is missing; add it"
+    assert log.reason() == f"tile: {message}"
     log.close()
 
 
@@ -52,7 +53,7 @@ def test_the_reason_outlives_the_task_that_tells_of_it(tmp_path):
         log.write(TEXT)
         log.write("    {}\n" * 1000)
         log.write("09:00:09.000 - INFO - Task 'notify' finished with status SUCCESS\n")
-        assert log.reason().startswith("campaign.yaml:3: date: is missing")
+        assert log.reason().startswith("tile: campaign.yaml:3: date: is missing")
 
 
 def test_a_defect_has_no_such_reason(tmp_path, capsys):
