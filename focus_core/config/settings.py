@@ -27,6 +27,9 @@ class IngestSettings(Settings):
     """Side of a chunk of the cube, pixels."""
     chunk_bands: int = Field(default=20, ge=1)
     """Bands in a chunk of the cube."""
+    leave_out_damaged: bool = False
+    """Whether a cube of the campaign that is damaged is left out, named and counted; otherwise it ends the step. A
+    file that is missing, and a campaign file that is wrong, end it all the same."""
 
 
 class TrimSettings(Settings):

@@ -5,9 +5,10 @@ Knows the campaign file and the strips; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,17 @@ from focus_core.cubes.quality import BandQuality, judge_bands
 from focus_core.cubes.source import Source
 from focus_core.cubes.strip import SAME_BAND_NM, Strip, open_strip, resampled, sample_lines
 from focus_core.errors import CubeError
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A damaged cube of a campaign."""
+
+    name: str
+    """File name of its first camera's image."""
+    reason: str
+    files: tuple[Path, ...]
+    """What the campaign file names of it: a repaired one makes another flight."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,8 @@ class Flight:
     """``(band,)``, nm; NaN where the files name none."""
     leaked: npt.NDArray[np.float64] | None
     """Largest share of each band ``(band,)`` from bands of another wavelength group; none if not resampled."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Damaged cubes; what they alone would show lies beside the grid, or is missing."""
 
     @property
     def sources(self) -> tuple[Source, ...]:
@@ -51,11 +65,12 @@ class Flight:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """Every raw file, data and headers, references included."""
-        return tuple(dict.fromkeys(path for source in self.sources for path in source.files))
+        """Every raw file, data and headers, references included, and what is named of the cubes that are left out."""
+        named = [source.files for source in self.sources] + [cube.files for cube in self.left_out]
+        return tuple(dict.fromkeys(chain.from_iterable(named)))
 
 
-def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
+def open_flight(file: CampaignFile, *, chunk_px: int, leave_out_damaged: bool = False) -> Flight:
     """Open all cubes of a campaign lazily; only references are read, and sampled lines where bands are resampled.
 
     Parameters
@@ -64,17 +79,20 @@ def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
         The campaign.
     chunk_px
         Side of a chunk of the cube, pixels; all bands of it are one piece of work.
+    leave_out_damaged
+        Whether the flight is opened without cubes that contradict themselves or their references.
 
     Raises
     ------
     CampaignError
         If the campaign file contradicts a cube's georeference or calibration.
     CubeError
-        If a cube contradicts itself, its references or the other cubes.
+        If a cube contradicts itself, its references or the other cubes; if damaged ones may be left out, only where
+        none is left.
     MissingInputError
         If a file does not exist.
     """
-    strips = tuple(_on_asked_bands(open_strip(file, index), file) for index in range(len(file.campaign.cubes)))
+    strips, left_out = _strips(file, leave_out_damaged=leave_out_damaged)
     first = strips[0]
     for other in strips[1:]:
         _refuse_other_bands(first, other)
@@ -89,7 +107,35 @@ def open_flight(file: CampaignFile, *, chunk_px: int) -> Flight:
         nm=first.nm,
         fwhm_nm=first.fwhm_nm,
         leaked=np.maximum.reduce(leaks) if leaks else None,
+        left_out=left_out,
     )
+
+
+def _strips(file: CampaignFile, *, leave_out_damaged: bool) -> tuple[tuple[Strip, ...], tuple[LeftOut, ...]]:
+    strips: list[Strip] = []
+    left_out: list[LeftOut] = []
+    for index, entry in enumerate(file.campaign.cubes):
+        try:
+            strips.append(_on_asked_bands(open_strip(file, index), file))
+        except CubeError as error:
+            if not leave_out_damaged:
+                raise
+            left_out.append(LeftOut(Path(entry.image).name, str(error), tuple(_named(file, index))))
+    if not strips:
+        told = "\n".join(f"{item.name}: {item.reason}" for item in left_out)
+        raise CubeError(f"{file.path}: none of {len(left_out)} cubes can be used; copy them again:\n{told}")
+    return tuple(strips), tuple(left_out)
+
+
+def _named(file: CampaignFile, index: int) -> Iterator[Path]:
+    """Yield the files of an entry of the campaign file."""
+    entry = file.campaign.cubes[index]
+    others = [(("other_cameras", number), other) for number, other in enumerate(entry.other_cameras)]
+    for where, raw in [((), entry), *others]:
+        for key in ("image", "white", "dark"):
+            text = getattr(raw, key)
+            if text:
+                yield file.resolve(("cubes", index, *where, key), text)
 
 
 def _judged(strips: Sequence[Strip], file: CampaignFile) -> BandQuality:

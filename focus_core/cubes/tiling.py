@@ -41,6 +41,7 @@ def tile_campaign(
     *,
     min_valid_fraction: float,
     block_px: int,
+    incomplete: bool = False,
 ) -> Tiling:
     """Decide all windows of a campaign.
 
@@ -58,6 +59,8 @@ def tile_campaign(
         Windows with a smaller share of valid pixels inside their plot are dropped.
     block_px
         Side of the cube's chunks, pixels; plots are ordered by the chunk in which they start.
+    incomplete
+        Whether damaged cubes of the flight were left out: plots may lie outside the image then, and have no window.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def tile_campaign(
     window = file.campaign.window
     if window.size_px > min(grid.shape.rows, grid.shape.cols):
         raise file.error(("window", "size_px"), f"is {window.size_px}, but the image has {grid.shape}; choose less")
-    pixels = plot_pixels(file, plots, grid)
+    pixels = plot_pixels(file, plots, grid, incomplete=incomplete)
     pixels.sort(key=lambda plot: (plot.box.row // block_px, plot.box.col // block_px, plot.plot))
     folds = fold_map(file, pixels, grid.shape)
     tiles: list[Tile] = []
@@ -102,6 +105,8 @@ def _refuse_untrained(file: CampaignFile, plots: Sequence[PlotPixels], tiles: Se
             why = f"none of its {len(of_class)} plots in the fold 'train'; choose another folds.seed, or larger shares"
         else:
             why = f"no window left in its training plots {training[:3]}; choose a smaller window or guard"
+            if any(plot.box.rows == 0 for plot in of_class):
+                why += ", or mend the cubes that were left out: plots lie only there"
         raise _untrained(file, name, why)
 
 

@@ -70,7 +70,9 @@ class Dropped:
         return Dropped(self.guard + other.guard, self.invalid + other.invalid)
 
 
-def plot_pixels(file: CampaignFile, plots: gpd.GeoDataFrame, grid: PixelGrid) -> list[PlotPixels]:
+def plot_pixels(
+    file: CampaignFile, plots: gpd.GeoDataFrame, grid: PixelGrid, *, incomplete: bool = False
+) -> list[PlotPixels]:
     """Lay the plots of a campaign on a grid.
 
     Parameters
@@ -81,17 +83,20 @@ def plot_pixels(file: CampaignFile, plots: gpd.GeoDataFrame, grid: PixelGrid) ->
         As `read_plots` returns them.
     grid
         The cube's.
+    incomplete
+        Whether the cube lacks a part of the field: a plot that lies only there has no pixels then.
 
     Raises
     ------
     CampaignError
-        If a plot lies outside the image.
+        If a plot lies outside the image; if that is incomplete, only where all do.
     """
     rows, cols = grid.shape.rows, grid.shape.cols
     image = shapely.box(0, 0, cols, rows)
     shapes = [grid.to_pixels(shape) for shape in plots.geometry]
-    for name, shape in zip(plots.index, shapes, strict=True):
-        if shapely.intersection(shape, image).area <= 0.0:
+    outside = [shapely.intersection(shape, image).area <= 0.0 for shape in shapes]
+    for name, shape, beside in zip(plots.index, shapes, outside, strict=True):
+        if beside and (not incomplete or all(outside)):
             west, south, east, north = shape.bounds
             raise file.error(
                 ("plots",),
@@ -111,6 +116,8 @@ def plot_pixels(file: CampaignFile, plots: gpd.GeoDataFrame, grid: PixelGrid) ->
 def _crop(
     cell: npt.NDArray[np.int64], share: npt.NDArray[np.float64], cols: int
 ) -> tuple[PixelBox, npt.NDArray[np.float32]]:
+    if not len(cell):
+        return PixelBox(0, 0, 0, 0), np.zeros((0, 0), dtype=np.float32)
     down, across = np.divmod(cell, cols)
     top, left = int(down.min()), int(across.min())
     box = PixelBox(top, left, int(down.max()) - top + 1, int(across.max()) - left + 1)

@@ -94,6 +94,7 @@ def render_page(sources: Sources, *, settings: ReportSettings) -> str:
         drift_level=DRIFT_LEVEL,
         bad_ranges=bad_ranges(sources.cube),
         bands=sources.cube.sizes["band"],
+        left_out=sources.cube.attrs.get("left_out", []),
         valid_share=valid_share(sources.cube),
         quick_looks=quick_looks(sources.cube),
         source=sources.importance.attrs.get("sources", {}).get(flight.campaign, {}),

@@ -25,6 +25,8 @@ class FlightStatus(Settings):
     """Message of the last error."""
     report: str = ""
     """Path of its page."""
+    left_out: tuple[str, ...] = ()
+    """Its damaged cubes that were left out, each with the reason."""
     tries: int = 0
     """How often its steps were begun."""
     seconds: float = 0.0

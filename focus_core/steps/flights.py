@@ -8,6 +8,8 @@ import time
 from focus_core.config import CampaignFile, RunLayout, SeasonSettings
 from focus_core.cubes.publish import Metrics
 from focus_core.cubes.record import local_path
+from focus_core.cubes.schema import CUBE
+from focus_core.cubes.store import open_store
 from focus_core.errors import FocusError
 from focus_core.steps._flights import FlightStatus, read_flights, write_flights
 from focus_core.steps.run import run
@@ -76,4 +78,6 @@ def _tried(item: FlightStatus, layout: RunLayout, settings: SeasonSettings) -> F
         # A defect that one flight brings out must not cost the others; its traceback is kept.
         logger.exception("%s", item.file)
         return item.model_copy(update={"state": again, "reason": f"{type(error).__name__}: {error}"})
-    return item.model_copy(update={"state": "done", "reason": "", "report": layout.campaign(file).report})
+    own = layout.campaign(file)
+    left_out = tuple(f"{cube['file']}: {cube['reason']}" for cube in open_store(own.cube, CUBE).attrs["left_out"])
+    return item.model_copy(update={"state": "done", "reason": "", "report": own.report, "left_out": left_out})

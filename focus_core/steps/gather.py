@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from focus_core.config import SeasonSettings
 from focus_core.cubes.publish import Metrics
 from focus_core.errors import FlightsError, MissingInputError
 from focus_core.steps._flights import FlightStatus, part_uris, read_flights, write_flights
 from focus_core.steps._status import recorded
+
+logger = logging.getLogger(__name__)
 
 _CUT_OFF = "the task that explained it ended before it was done; run the season again"
 
@@ -25,7 +29,8 @@ def gather(manifest_uri: str, *, settings: SeasonSettings) -> Metrics:
     Returns
     -------
     Metrics
-        ``flights`` of the list, how many of them ``failed``, and ``retried``: were done after a failed try.
+        ``flights`` of the list, how many of them ``failed``, ``retried``: were done after a failed try, and the
+        damaged cubes that were left out of those that are done, ``cubes_left_out``.
 
     Raises
     ------
@@ -39,6 +44,9 @@ def gather(manifest_uri: str, *, settings: SeasonSettings) -> Metrics:
         raise MissingInputError(f"'{manifest_uri}': the season was never split; run 'split' first")
     manifest = [_ended(item) for part in parts for item in read_flights(part)]
     write_flights(manifest_uri, manifest)
+    for item in manifest:
+        if item.left_out:
+            logger.warning("%s: explained without its damaged cubes:\n%s", item.campaign, "\n".join(item.left_out))
     failed = [item for item in manifest if item.state == "failed"]
     if len(failed) > settings.may_fail:
         told = "\n".join(f"{item.campaign or item.file}: {item.reason}" for item in failed)
@@ -47,7 +55,12 @@ def gather(manifest_uri: str, *, settings: SeasonSettings) -> Metrics:
             f"and run again:\n{told}"
         )
     retried = sum(item.state == "done" and item.tries > 1 for item in manifest)
-    return {"flights": float(len(manifest)), "failed": float(len(failed)), "retried": float(retried)}
+    return {
+        "flights": float(len(manifest)),
+        "failed": float(len(failed)),
+        "retried": float(retried),
+        "cubes_left_out": float(sum(len(item.left_out) for item in manifest)),
+    }
 
 
 def _ended(item: FlightStatus) -> FlightStatus:

@@ -49,21 +49,22 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
     reference_uri
         Target of ``reference.zarr``: the campaign's expert ranges and masks.
     settings
-        Layout of the cube.
+        Layout of the cube, and whether damaged cubes are left out.
 
     Returns
     -------
     Metrics
-        ``bands``, ``good_bands``, ``bad_bands.*`` by reason (``water_vapour``: noise in a window of it, which ``noise``
-        leaves out), ``rows``, ``cols``, ``valid_share`` and ``invalid_pixels`` of the cube, ``quantum`` of its stored
-        numbers, ``group_leakage_max`` where the bands are resampled, ``reference_bands`` and ``mask_pixels``.
+        ``cubes_left_out``, ``bands``, ``good_bands``, ``bad_bands.*`` by reason (``water_vapour``: noise in a window of
+        it, which ``noise`` leaves out), ``rows``, ``cols``, ``valid_share`` and ``invalid_pixels`` of the cube,
+        ``quantum`` of its stored numbers, ``group_leakage_max`` where the bands are resampled, ``reference_bands`` and
+        ``mask_pixels``.
 
     Raises
     ------
     CampaignError
         If the campaign file is wrong, or contradicts what it names.
     CubeError
-        If a raw file contradicts itself, its header, its references or the campaign.
+        If a raw file contradicts itself, its header, its references or the campaign, and may not be left out.
     MissingInputError
         If a file does not exist.
     TargetError
@@ -73,7 +74,9 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
         raise TargetError(f"'{cube_uri}' cannot hold both the cube and the reference; give each a target of its own")
     file = CampaignFile(campaign_file)
     file.inputs()
-    flight = open_flight(file, chunk_px=settings.chunk_px)
+    flight = open_flight(file, chunk_px=settings.chunk_px, leave_out_damaged=settings.leave_out_damaged)
+    for item in flight.left_out:
+        _LOGGER.warning("%s: '%s' is damaged and left out: %s", file.campaign.campaign, item.name, item.reason)
     masks = _masks(file, flight)
     campaign_digest = digest(file.path)
     # Bands are judged on sampled lines while the files' content is hashed, which waits for the disk.
@@ -113,6 +116,7 @@ def _write_cube(folder: Path, file: CampaignFile, flight: Flight, settings: Inge
     valid = np.asarray(zarr.open_group(folder, mode="r")["valid"])
     _LOGGER.info("%s: %d of %d bands good", file.campaign.campaign, good.sum(), bands)
     return {
+        "cubes_left_out": float(len(flight.left_out)),
         "bands": float(bands),
         "good_bands": float(good.sum()),
         **_reasons(flight),
@@ -205,6 +209,7 @@ def _attrs(file: CampaignFile, flight: Flight) -> dict[str, Any]:
         "quantity": campaign.quantity,
         "simulated": campaign.simulated,
         "sources": [source.describe() for source in flight.sources],
+        "left_out": [{"file": item.name, "reason": item.reason} for item in flight.left_out],
         "signal_to_noise": [float(f"{value:.4g}") if np.isfinite(value) else None for value in snr],
         **({} if flight.leaked is None else {"group_leakage": [float(f"{share:.4g}") for share in flight.leaked]}),
         "bad_bands": [
@@ -221,6 +226,8 @@ def _masks(file: CampaignFile, flight: Flight) -> dict[str, npt.NDArray[np.bool_
     for name, text in file.campaign.masks.items():
         where = ("masks", name)
         layer = open_layer(file.resolve(where, text))
+        if flight.left_out:  # masks are drawn on all cubes
+            layer = layer.part_on(flight.grid)
         on_grid = layer.grid.same_pixels(flight.grid)
         if not on_grid or (layer.grid.crs is None) != (flight.grid.crs is None):
             raise file.error(

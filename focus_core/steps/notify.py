@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def notify(subject: str, folders: list[str], *, settings: NotifySettings) -> Metrics:
-    """Tell what the steps of a run came to; where nothing failed, only if asked.
+    """Tell what the steps of a run came to; where nothing failed and no cube was left out, only if asked.
 
     What the finished steps returned, and the seconds of each, become a run of MLflow's experiment ``pipelines`` where
     the variable ``MLFLOW_TRACKING_URI`` names a place. An MLflow that is away costs those figures, no message.
@@ -68,10 +68,11 @@ def _told(subject: str, folders: list[str], settings: NotifySettings) -> Metrics
     lines = [_line(where, status) for where, status in bad]
     if not found:
         lines = ["no step left a status: the run ended before its first step began; see the run's page"]
+    partial = [_partial(where, status) for where, status in found if status.metrics.get("cubes_left_out")]
     failed, told = len(lines), 0
-    if failed or settings.on_success:
-        title = f"FOCUS: {subject}: " + ("failed" if failed else "done")
-        text = "\n".join([title, *(lines or [f"{len(found)} steps finished"])])
+    if failed or partial or settings.on_success:
+        title = f"FOCUS: {subject}: " + ("failed" if failed else "done in part" if partial else "done")
+        text = "\n".join([title, *(lines + partial or [f"{len(found)} steps finished"])])
         logger.warning("%s", text)
         told = _post(title, text, lines, settings) + _mail(title, text, settings)
     _log_figures(subject, found)
@@ -99,6 +100,11 @@ def _line(where: str, status: Status) -> str:
     if status.state == "running":
         return f"{where}: {status.verb}: was killed or lost its machine; no reason was left, see its pod"
     return f"{where}: {status.verb}: {status.reason}"
+
+
+def _partial(where: str, status: Status) -> str:
+    count = status.metrics["cubes_left_out"]
+    return f"{where}: {status.verb}: damaged cubes left out: {count:.0f}; the log and the reports name them"
 
 
 def _post(title: str, text: str, lines: list[str], settings: NotifySettings) -> int:

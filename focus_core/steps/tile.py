@@ -57,7 +57,8 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     Raises
     ------
     CampaignError
-        If a plot lies outside the image, plots of two folds share a pixel, or a class has no training window.
+        If a plot lies outside the image (of a flight without its damaged cubes, if all do), plots of two folds share
+        a pixel, or a class has no training window.
     SettingsError
         If nothing is left of a plot, or its edges cannot be trimmed.
     StoreError
@@ -93,6 +94,7 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
         valid,
         min_valid_fraction=settings.min_valid_fraction,
         block_px=array.chunks[1],  # type: ignore[union-attr]
+        incomplete=bool(cube.attrs.get("left_out")),
     )
     scale = float(cube["reflectance"].encoding["scale_factor"])
     shard = min(settings.tiles_per_shard, len(tiling.tiles))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from focus_core.cubes.axes import PIXELS, PixelGrid, Shape2d
+from focus_core.cubes.axes import PIXELS, PixelBox, PixelGrid, Shape2d
 from focus_core.cubes.readers.geotiff import open_raster
 from focus_core.cubes.readers.matlab import read_matlab
 from focus_core.cubes.readers.sniff import Format, sniff
@@ -21,6 +21,14 @@ class Layer:
 
     values: Any
     grid: PixelGrid
+
+    def part_on(self, grid: PixelGrid) -> Layer:
+        """Return the part that lies on another grid, or the whole where it does not hold all of that."""
+        col, row = self.grid.place(grid)
+        box = PixelBox(round(row), round(col), grid.shape.rows, grid.shape.cols)
+        if box.intersect(self.grid.box) != box:
+            return self
+        return Layer(self.values[box.slices], self.grid.part(box))
 
 
 def open_layer(path: Path, variable: str | None = None) -> Layer:

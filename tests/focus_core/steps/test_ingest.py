@@ -72,7 +72,7 @@ def test_layout_and_lineage(field: Field, tmp_path: Path) -> None:
     assert "zstd" in str(cube["reflectance"].encoding["compressors"])
     verify(tmp_path / "cube.zarr")
     found = record(tmp_path / "cube.zarr")
-    assert found["settings"] == {"chunk_px": 16, "chunk_bands": 7}
+    assert found["settings"] == {"chunk_px": 16, "chunk_bands": 7, "leave_out_damaged": False}
     raw = sorted(path for path in field.folder.glob("strip-*"))
     assert found["inputs"] == {"campaign": digest(field.campaign), **{str(path): digest(path) for path in raw}}
     assert [source["scale"] for source in cube.attrs["sources"]] == [

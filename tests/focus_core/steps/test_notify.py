@@ -110,6 +110,18 @@ def test_a_run_that_went_well_is_told_of_only_where_asked(flight, webhook):
     assert webhook[0][0]["title"] == "FOCUS: campaign.yaml: done"
 
 
+def test_a_run_that_left_damaged_cubes_out_is_told_of(flight, webhook):
+    folder = flight({**DONE, "metrics": {"cubes_left_out": 2.0}})
+    assert notify("campaign.yaml", [folder], settings=NotifySettings()) == {"failed": 0.0, "told": 1.0}
+    ((message,), _) = webhook
+    assert message["title"] == "FOCUS: campaign.yaml: done in part"
+    assert message["failures"] == []
+    assert "flight-1: ingest: damaged cubes left out: 2; the log and the reports name them" in message["text"]
+    assert notify("campaign.yaml", [flight(FAILED)], settings=NotifySettings())["failed"] == 1.0
+    assert webhook[0][1]["title"].endswith(": failed")
+    assert "damaged cubes left out: 2" in webhook[0][1]["text"]
+
+
 def test_a_run_that_never_began_is_told_of(tmp_path, webhook):
     assert notify("campaign.yaml", [str(tmp_path)], settings=NotifySettings())["failed"] == 1.0
     assert "ended before its first step began" in webhook[0][0]["text"]

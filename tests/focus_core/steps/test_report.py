@@ -6,11 +6,19 @@ from pathlib import Path
 import pytest
 
 from focus_core.config import AggregateSettings, ReportSettings
-from focus_core.cubes.schema import EXPLANATION
+from focus_core.cubes.schema import CUBE, EXPLANATION
+from focus_core.cubes.store import quantised
 from focus_core.errors import MissingInputError, StoreError, TargetError
 from focus_core.steps.aggregate import aggregate
 from focus_core.steps.report import report
-from tests.focus_core.aggregation.small_field import explanation, losing_windows, plot_ids, publish_store, write_flight
+from tests.focus_core.aggregation.small_field import (
+    cube,
+    explanation,
+    losing_windows,
+    plot_ids,
+    publish_store,
+    write_flight,
+)
 from tests.page import Page
 
 STORES = ("reference", "evaluation")
@@ -51,6 +59,7 @@ def hostile(tmp_path_factory):
 def test_the_page_says_whose_it_is_what_was_found_and_from_what(one):
     metrics, page = one
     assert metrics["plots"] == 12
+    assert "Damaged" not in page.text
     for words in (
         "flight_1",
         "2026-01-01",
@@ -90,6 +99,19 @@ def test_windows_that_could_not_be_explained_are_told(tmp_path):
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
     assert "11 of 12 known plots are explained by this flight; not explained: P07." in text
     assert "5 windows of this flight could not be explained and count nowhere." in text
+
+
+def test_damaged_cubes_that_were_left_out_are_told_with_their_reason(tmp_path):
+    flight, target = write(tmp_path)
+    left_out = [{"file": "<b>strip-2.raw", "reason": "strip-2.raw: cut off <img src=x onerror=alert(4)>"}]
+    cube_without = cube().assign_attrs(left_out=left_out)
+    shutil.rmtree(flight.uri("cube.zarr"))
+    publish_store(flight.uri("cube.zarr"), cube_without, CUBE, {"reflectance": quantised()})
+    run(flight, target, tmp_path / "report.html")
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "Damaged and left out: 1 of 1 cubes." in page.text
+    assert "<b>strip-2.raw: strip-2.raw: cut off <img src=x onerror=alert(4)>" in page.text
+    assert not [attrs for _, attrs in page.elements if "onerror" in attrs]
 
 
 def test_the_table_holds_every_plot_and_every_figure_has_its_data(one):

@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import xarray as xr
 
 from focus_core import tracking
-from focus_core.config import RunLayout, SeasonSettings, from_mapping, read_campaigns
+from focus_core.config import CampaignFile, RunLayout, SeasonSettings, from_mapping, read_campaigns
 from focus_core.errors import CampaignError, FlightsError, MissingInputError, StoreError
 from focus_core.steps._flights import part_uris, read_flights, write_flights
 from focus_core.steps.flights import flights as explain_chunk
@@ -17,7 +18,8 @@ from focus_core.steps.gather import gather
 from focus_core.steps.run import run
 from focus_core.steps.season import season
 from focus_core.steps.split import split
-from tests.focus_core.steps.spoiled import mended, spoiled
+from tests.focus_core.steps.spoiled import mended, raw_cube, spoiled
+from tests.page import Page
 
 
 @contextmanager
@@ -62,6 +64,7 @@ def test_every_bad_flight_is_named_with_its_reason(tmp_path):
         "flights": 3.0,
         "failed": 3.0,
         "retried": 0.0,
+        "cubes_left_out": 0.0,
     }
 
 
@@ -102,6 +105,41 @@ def test_one_bad_cube_costs_that_cube(tiny_field, tiny_settings, registry, tmp_p
     assert found["cut-off"]["report"] == ""
     assert Path(found["simulated-flight-2"]["report"]).is_file()
     assert tracking.champion("focus") == 1
+
+
+@pytest.mark.services
+def test_of_a_flight_without_its_damaged_cube_the_rest_is_explained_and_the_season_says_so(
+    tiny_field, tiny_settings, registry, tmp_path, caplog
+):
+    layout, listed = RunLayout.below(tmp_path / "out"), tmp_path / "flights.txt"
+    first, second = (tiny_field / f"flight-{index}" / "campaign.yaml" for index in (1, 2))
+    run(read_campaigns([str(first)]), layout, tiny_settings)
+    bad = spoiled(tiny_field, tmp_path, "cut-off")
+    listed.write_text(f"{bad}\n{second}\n")
+    how = {"ingest": {"leave_out_damaged": True}, "retries": 0}
+    settings = from_mapping(SeasonSettings, tiny_settings.model_dump(mode="json", exclude_defaults=True) | how)
+    figures = season(str(listed), layout.season, settings=settings)
+    assert figures == {"flights": 2.0, "failed": 0.0, "retried": 0.0, "cubes_left_out": 1.0}
+    part, whole = json.loads(Path(layout.season).read_text())
+    assert (part["state"], whole["state"], whole["left_out"]) == ("done", "done", [])
+    (told,) = part["left_out"]
+    name, _, reason = told.partition(": ")
+    assert name == raw_cube(bad.parent).name
+    assert "bytes, but" in reason
+    assert f"cut-off: explained without its damaged cubes:\n{told}" in caplog.text
+
+    with xr.open_zarr(layout.importance, consolidated=False) as store:
+        present = store["present"].load()
+        assert present.sel(campaign="simulated-flight-2").all()
+        kept = present.sel(campaign="cut-off").to_numpy()
+        assert 0 < kept.sum() < kept.size
+        lost = store[["importance", "logit", "spectrum"]].sel(campaign="cut-off").isel(plot=~kept)
+        assert all(lost[variable].isnull().all() for variable in lost)
+    page = Page(Path(part["report"]).read_text(encoding="utf-8")).text
+    assert f"Damaged and left out: 1 of {len(CampaignFile(bad).campaign.cubes)} cubes." in page
+    assert reason in page
+    absent = [str(plot) for plot in present["plot"].to_numpy()[~kept]]
+    assert f"not explained: {absent[0]}" in page
 
 
 def test_the_list_is_cut_and_of_two_flights_with_one_id_the_second_fails(tiny_field, tmp_path):
