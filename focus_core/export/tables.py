@@ -14,6 +14,8 @@ import pandas as pd
 import shapely
 import xarray as xr
 
+from focus_core.cubes.per_group import per_group
+
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """First characters that make a spreadsheet take a text for a formula (OWASP, *CSV Injection*)."""
 
@@ -33,9 +35,9 @@ def importance_table(importance: xr.Dataset) -> pd.DataFrame:
         importance_logit, importance_logit_per_nm, evidence_logit, sink_share, probability``; a row for each campaign,
         plot, class and wavelength group.
     """
-    per_nm = _by_group(importance)
-    width = (importance["group_hi_nm"] - importance["group_lo_nm"]).to_numpy()
     dims = ("campaign", "plot", "cls", "group")
+    per_nm = _ordered(per_group(importance), *dims)
+    width = (importance["group_hi_nm"] - importance["group_lo_nm"]).to_numpy()
     shape = per_nm.shape
 
     def spread(values: npt.NDArray[Any], *names: str) -> npt.NDArray[Any]:
@@ -84,7 +86,7 @@ def plot_table(importance: xr.Dataset, campaign: str) -> gpd.GeoDataFrame:
     probability = _ordered(flight["probability"], "campaign", "plot", "cls")[0]
     best, plots = probability.argmax(axis=1), np.arange(flight.sizes["plot"])
     width = (flight["group_hi_nm"] - flight["group_lo_nm"]).to_numpy()
-    own = _by_group(flight)[0, plots, best] * width
+    own = _ordered(per_group(flight), "campaign", "plot", "cls", "group")[0, plots, best] * width
     columns: dict[str, Any] = {
         "plot": _texts(flight["plot"]),
         **{name: values[0] for name, values in _about(flight).items()},
@@ -162,15 +164,6 @@ def _about(importance: xr.Dataset) -> dict[str, npt.NDArray[np.object_]]:
     label = _ordered(importance["label"], "campaign", "plot")
     texts = {name: importance[name].transpose("campaign", "plot") for name in ("fold", "block")}
     return {"true_class": names[label], **{name: _texts(values) for name, values in texts.items()}}
-
-
-def _by_group(importance: xr.Dataset) -> npt.NDArray[np.float64]:
-    """Return importance per nm ``(campaign, plot, cls, group)``; good bands of a group hold the same number."""
-    bands = _ordered(importance["importance_per_nm"], "campaign", "plot", "cls", "band")
-    of_band = importance["group_of_band"].to_numpy()
-    # fmax passes over a band that is bad in this flight only.
-    parts = [np.fmax.reduce(bands[..., of_band == group], axis=-1) for group in range(importance.sizes["group"])]
-    return np.stack(parts, axis=-1)
 
 
 def _ordered(values: xr.DataArray, *dims: str) -> npt.NDArray[Any]:

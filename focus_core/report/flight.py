@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from focus_core.cubes.per_group import per_group
 from focus_core.errors import StoreError
 
 UNKNOWN = ""
@@ -98,7 +99,7 @@ def read_flight(importance: xr.Dataset, campaign: str, where: str) -> Flight:
         hi_nm=data["group_hi_nm"].to_numpy(),
         plots=_texts(data["plot"]),
         absent=_texts(whole["plot"].isel(plot=~present)),
-        per_nm=_by_group(data["importance_per_nm"], data["group_of_band"].to_numpy(), data.sizes["group"]),
+        per_nm=per_group(data).transpose("plot", "cls", "group").to_numpy(),
         probability=data["probability"].to_numpy(),
         sink_share=data["sink_share"].to_numpy(),
         area=data["area_m2"].to_numpy(),
@@ -120,9 +121,3 @@ def _indices(data: xr.Dataset) -> dict[str, npt.NDArray[np.float64]]:
 
 def _texts(values: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(value) for value in values.to_numpy())
-
-
-def _by_group(values: xr.DataArray, group_of_band: npt.NDArray[np.int64], groups: int) -> npt.NDArray[np.float64]:
-    """All bands of a group hold the same number; a band that is bad in this flight holds none."""
-    bands = values.to_numpy()
-    return np.stack([np.nanmean(bands[..., group_of_band == group], axis=-1) for group in range(groups)], axis=-1)
