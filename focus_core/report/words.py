@@ -98,7 +98,7 @@ class Strongest:
 
 
 def metric_rows(metrics: Mapping[str, float]) -> list[MetricRow]:
-    """Return a row for each metric, an interval's ends beside its value."""
+    """Return a row for each metric but importance, which is the curves' own; an interval's ends beside its value."""
     rows = []
     for key, value in sorted(metrics.items(), key=lambda item: _order(item[0])):
         if key.endswith((".lo", ".hi")) and key[:-3] in metrics:
@@ -106,6 +106,8 @@ def metric_rows(metrics: Mapping[str, float]) -> list[MetricRow]:
         first, _, rest = key.partition(".")
         fold, name = (first, rest) if first in FOLDS and rest else ("", key)
         base, _, about = (name, "", "") if name in _METRICS else name.partition(".")
+        if base == "importance":
+            continue
         row = MetricRow(
             fold=fold,
             name=base,

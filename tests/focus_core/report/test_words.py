@@ -10,7 +10,7 @@ from tests.focus_core.report.test_curves import flight
 def test_an_interval_stands_beside_its_value_and_folds_are_told_apart():
     rows = metric_rows(
         {"test.balanced_accuracy": 0.9, "test.balanced_accuracy.lo": 0.8, "test.balanced_accuracy.hi": 1.0,
-         "gate.band_iou.drought": 0.5, "cost.time_ratio": 1.0, "flight.lo": 2.0}
+         "gate.band_iou.drought": 0.5, "test.importance.drought.nir": 0.4, "cost.time_ratio": 1.0, "flight.lo": 2.0}
     )  # fmt: skip
     assert [(row.fold, row.name, row.about, row.lo) for row in rows] == [
         ("test", "balanced_accuracy", "", 0.8),

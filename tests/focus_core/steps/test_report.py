@@ -67,7 +67,7 @@ def test_the_page_says_whose_it_is_what_was_found_and_from_what(one):
         "Simulated data",
         "12 of 12 known plots are explained",
         "right in 92 % of cases",
-        "(95 % interval 81–98 %)",
+        "(95 % interval 81–98 %); a guess would be in 33 %.",
         "shows most at swir, 1450–1800 nm",
         "2 of 35 bands are bad",
         "1380.0–1420.0 nm",
@@ -178,6 +178,18 @@ def test_a_missing_and_a_new_plot_are_named(tmp_path):
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "12 of 13 known plots are explained by this flight; not explained: P01" in page.text
     assert "this one does not P01 New: plots that this flight explains and the earlier one does not P13" in page.text
+
+
+def test_of_many_missing_plots_some_are_named_and_the_rest_are_counted(tmp_path):
+    target = str(tmp_path / "importance.zarr")
+    for number, ids in ((1, plot_ids(12)), (2, plot_ids(12)[:2])):
+        flight = write_flight(tmp_path, f"flight_{number}", ids=ids, date=f"2026-0{number}-01", stores=STORES)
+        uris = [flight.uri(name) for name in ("cube.zarr", "explanation.zarr")]
+        aggregate(flight.file, *uris, target, settings=AggregateSettings())
+    run(flight, target, tmp_path / "report.html")
+    text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
+    assert "2 of 12 known plots are explained by this flight; not explained: P03, P04" in text
+    assert "P09, P10 and 2 more. A plot is left out if this flight does not have it" in text
 
 
 def test_a_field_without_a_crs_is_drawn_in_pixels_with_rows_downwards(tmp_path):
