@@ -16,7 +16,7 @@ from torch import Tensor
 from focus_core.config import Fold, WavelengthGroups, parse_groups
 from focus_core.cubes.schema import FILL
 from focus_core.errors import StoreError
-from focus_core.model import FrontEnd, ModelSpec
+from focus_core.model import BandScale, FrontEnd, ModelSpec
 
 UNREADABLE = (OSError, RuntimeError, ValueError)
 """What reading a damaged chunk raises, by the codec that finds it."""
@@ -146,5 +146,9 @@ def front_end_of(tiles: xr.Dataset, *, patch_px: int) -> FrontEnd:
         Side of the backbone's patch, pixels.
     """
     group_of_band = groups_of(tiles).of_bands(tiles["wavelength"].to_numpy(), tiles["good_band"].to_numpy())
-    mean, std = (torch.from_numpy(tiles[name].to_numpy()).float() for name in ("band_mean", "band_std"))
-    return FrontEnd(group_of_band, mean, std, input_px=int(tiles.attrs["input_px"]), patch_px=patch_px)
+    return FrontEnd(group_of_band, band_scale(tiles), input_px=int(tiles.attrs["input_px"]), patch_px=patch_px)
+
+
+def band_scale(tiles: xr.Dataset) -> BandScale:
+    """Return what the training pixels of an open ``tiles.zarr`` are like."""
+    return BandScale(*(torch.from_numpy(tiles[f"band_{name}"].to_numpy()).float() for name in BandScale._fields))

@@ -20,7 +20,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from focus_core import tracking
 from focus_core.config import RunSettings, SimulateSettings, from_mapping
-from focus_core.model import BackboneReference, Focus, GroupRange, ModelSpec
+from focus_core.model import BackboneReference, BandScale, Focus, GroupRange, ModelSpec
 from focus_core.simulation import simulate
 from tests.object_store import bucket, object_store_server
 
@@ -82,7 +82,7 @@ def small_model(
     def build(**changes: object) -> Focus:
         spec = small_spec(**changes)
         bands = len(spec.wavelength_nm)
-        model = Focus(spec, small_vit(), torch.full((bands,), 0.3), torch.full((bands,), 0.1))
+        model = Focus(spec, small_vit(), BandScale(torch.full((bands,), 0.3), torch.full((bands,), 0.1)))
         torch.manual_seed(1)
         for parameter in model.parameters():
             torch.nn.init.normal_(parameter, std=0.5)

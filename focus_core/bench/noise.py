@@ -20,6 +20,7 @@ from focus_core.cubes.store import quantised, write_store
 from focus_core.model import (
     BACKBONE_WEIGHTS,
     BackboneReference,
+    BandScale,
     Focus,
     GroupRange,
     ModelSpec,
@@ -73,7 +74,7 @@ def random_focus(vit: Vit, classes: int, backbone: BackboneReference = _NO_BACKB
         simulated=True,
     )
     device = next(vit.parameters()).device
-    model = Focus(spec, vit, torch.full((BANDS,), 0.3), torch.full((BANDS,), 0.1)).to(device)
+    model = Focus(spec, vit, BandScale(torch.full((BANDS,), 0.3), torch.full((BANDS,), 0.1))).to(device)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.02)
     return model.eval()
@@ -125,6 +126,8 @@ def _layout(size: _TilesSize) -> xr.Dataset:
             "reflectance": (("tile", "band", "ty", "tx"), blank),
             "band_mean": ("band", np.full(BANDS, 0.3)),
             "band_std": ("band", np.full(BANDS, 0.1)),
+            "band_low": ("band", np.full(BANDS, -np.inf)),
+            "band_high": ("band", np.full(BANDS, np.inf)),
         },
         coords={
             "wavelength": ("band", _wavelength(), WAVELENGTH_ATTRS),

@@ -10,7 +10,7 @@ from torch import Tensor
 from focus_core.bench.planted import SIDE_PX, Planted
 from focus_core.config import BackboneSettings, PretrainSettings, TrainSettings
 from focus_core.metrics import balanced_accuracy, band_scores, over_tiles, spatial_auc
-from focus_core.model import BackboneReference, Explanation, Focus, GroupRange, ModelSpec, evenly_spaced
+from focus_core.model import BackboneReference, BandScale, Explanation, Focus, GroupRange, ModelSpec, evenly_spaced
 from focus_core.model.blocks import Vit
 from focus_core.rivals import fit_head
 from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
@@ -52,7 +52,7 @@ def untrained(variant: type[Focus], problem: Planted, vit: Vit, settings: TrainS
         training_campaign="simulated windows",
         simulated=True,
     )
-    return variant(spec, vit, pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3)))
+    return variant(spec, vit, BandScale(pixels.mean(dim=(0, 2, 3)), pixels.std(dim=(0, 2, 3))))
 
 
 def quality(model: Focus, problem: Planted) -> Scores:

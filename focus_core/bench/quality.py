@@ -184,7 +184,7 @@ class _Seed:
     def _split(self, coarse: Focus, trial: Trial) -> Scores:
         """Train anew with the strongest groups cut; the last of the groups are coarse, and bands of a class few."""
         spec = split_top_groups(coarse, trial.validation, count=_SPLIT_GROUPS, part_nm=self.training.split_nm)
-        model = Focus(spec, coarse.vit, coarse.front_end.band_mean, coarse.front_end.band_std)
+        model = Focus(spec, coarse.vit, coarse.front_end.scale)
         fit(model, trial.train, trial.validation, self.training)
         found = {**_scored(model, trial, self.seed), "groups": float(len(spec.groups))}
         return {f"focus_split.{metric}": value for metric, value in found.items()}
@@ -242,8 +242,7 @@ def _first_prompt_seed(model: Focus) -> Focus:
     first = Focus(
         model.spec.model_copy(update={"prompt_seeds": 1}),
         model.vit,
-        model.front_end.band_mean,
-        model.front_end.band_std,
+        model.front_end.scale,
     )
     first.rows[0].load_state_dict(model.rows[0].state_dict())
     first.reference_mean.copy_(model.reference_mean[:, :1])

@@ -52,9 +52,9 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
         ``window_balanced_accuracy`` over single windows; per class with reference bands the scores of `band_scores`,
         e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``, ``spatial_ap``,
         ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
-        ``prefix_attention``, ``background_attention``, ``collapse`` (1 where prompts look at class and register
-        tokens more than twice as often as uniform attention); ``importance.<class>.<group>``, the curve of each class
-        by group. What does not apply is absent.
+        ``prefix_attention``, ``background_attention``, ``outlier_share``, ``collapse`` (1 where prompts look at class
+        and register tokens more than twice as often as uniform attention); ``importance.<class>.<group>``, the curve
+        of each class by group. What does not apply is absent.
     """
     plots = of_plots(explanation)
     found = {
@@ -187,7 +187,7 @@ def mask_of_tiles(mask: np.ndarray, tiles: xr.Dataset, size: int) -> Float[np.nd
 
 def _attention(model: Focus, explanation: xr.Dataset) -> Metrics:
     layout = model.layout
-    names = ("sink_share", "token_share", "prefix_attention", "background_attention")
+    names = ("sink_share", "token_share", "prefix_attention", "background_attention", "outlier_share")
     shares = {name: float(explanation[name].mean()) for name in names}
     uniform = layout.prefix / (layout.prefix + layout.patches)
     return {

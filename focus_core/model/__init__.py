@@ -3,7 +3,7 @@
 from focus_core.model.backbone import BlockTokens, layout_of
 from focus_core.model.device import CPU, Placement, placement
 from focus_core.model.focus import Explanation, Focus, Reading
-from focus_core.model.frontend import CHANNELS, FrontEnd, GroupImages
+from focus_core.model.frontend import CHANNELS, BandScale, FrontEnd, GroupImages
 from focus_core.model.published import published_vit
 from focus_core.model.spec import BackboneReference, GroupRange, ModelSpec, TrainingPlots, evenly_spaced, read_spec
 from focus_core.model.weights import (
@@ -23,6 +23,7 @@ __all__ = [
     "CPU",
     "MODEL_WEIGHTS",
     "BackboneReference",
+    "BandScale",
     "BlockTokens",
     "Explanation",
     "Focus",

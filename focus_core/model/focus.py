@@ -24,7 +24,7 @@ from focus_core.errors import ModelError
 from focus_core.model.backbone import BlockTokens, freeze, layout_of, walk
 from focus_core.model.blocks import Vit
 from focus_core.model.device import CPU, Placement
-from focus_core.model.frontend import FrontEnd
+from focus_core.model.frontend import BandScale, FrontEnd
 from focus_core.model.rows import BlockReading, Rows
 from focus_core.model.spec import ModelSpec
 
@@ -67,6 +67,8 @@ class Explanation(NamedTuple):
     """Share of the attention, the sink left out, on class and register tokens."""
     background_attention: Float[Tensor, "batch cls group"]
     """Share of the attention, the sink left out, on patches outside the plot."""
+    outlier_share: Float[Tensor, "batch group"]
+    """Share of the plot's pixels that were not read in a group, because no training plot has their like."""
     saliency: Float[Tensor, "batch cls group py px"]
     """What each patch added to ``importance``; sums to ``importance``."""
 
@@ -80,8 +82,8 @@ class Focus(nn.Module):
         Shape and grid.
     vit
         The frozen backbone; frozen here again.
-    band_mean, band_std
-        ``(band,)``, statistics of training pixels.
+    scale
+        What training pixels are like.
 
     Raises
     ------
@@ -98,13 +100,7 @@ class Focus(nn.Module):
     rows: Sequence[Rows]
     reference_mean: Tensor
 
-    def __init__(
-        self,
-        spec: ModelSpec,
-        vit: Vit,
-        band_mean: Float[Tensor, " band"],
-        band_std: Float[Tensor, " band"],
-    ) -> None:
+    def __init__(self, spec: ModelSpec, vit: Vit, scale: BandScale) -> None:
         super().__init__()
         self.layout = layout_of(vit)
         if tuple(vit.patch_embed.img_size) != (spec.input_px, spec.input_px):
@@ -121,8 +117,7 @@ class Focus(nn.Module):
         self._vit = [freeze(vit)]  # in a list: the backbone's tensors are no part of this module's state
         self.front_end = FrontEnd(
             spec.group_of_band(),
-            band_mean,
-            band_std,
+            scale,
             input_px=spec.input_px,
             patch_px=vit.patch_embed.patch_size[0],
         )
@@ -203,7 +198,7 @@ class Focus(nn.Module):
         Explanation
             float32 on the processor, wherever the model lies.
         """
-        images, occupied = self.front_end(reflectance.to(self.placement.device))
+        images, occupied, outlier_share = self.front_end(reflectance.to(self.placement.device))
         # Blocks are read as the pass goes by, so that no more than one block's keys and values are held.
         reading = self.read(self._walk(images))
         by_seed = self.contrastive(reading.seed_evidence) - self.reference_mean
@@ -224,6 +219,7 @@ class Focus(nn.Module):
             token_share=spoken[..., :prefix].sum(dim=-1) / spoken.sum(dim=-1).clamp_min(_SMALLEST),
             prefix_attention=reading.attention[..., :prefix].sum(dim=-1) / total,
             background_attention=background / total,
+            outlier_share=outlier_share,
             saliency=saliency.unflatten(-1, (self.layout.rows, self.layout.cols)),
         )
         return Explanation(*(tensor.cpu() for tensor in found))

@@ -16,13 +16,26 @@ _CACHE_VALUES = 2**18
 """Values that are standardised at a time: 1 MB, which the caches of a core hold."""
 
 
+class BandScale(NamedTuple):
+    """What training pixels are like, band by band, in the campaign's quantity."""
+
+    mean: Float[Tensor, " band"]
+    std: Float[Tensor, " band"]
+    low: Float[Tensor, " band"] | None = None
+    """The least that is usual in a training plot; none: everything is."""
+    high: Float[Tensor, " band"] | None = None
+    """The most."""
+
+
 class GroupImages(NamedTuple):
     """What the backbone is shown."""
 
     images: Float[Tensor, "batch group 3 height width"]
-    """Standardised sub-range means; 0 outside the plot."""
+    """Standardised sub-range means; 0 outside the plot and at outliers."""
     occupied: Float[Tensor, "batch patch"]
     """Share of each patch that lies inside the plot."""
+    outlier_share: Float[Tensor, "batch group"]
+    """Share of the plot's pixels that are outliers in the group."""
 
 
 class FrontEnd(nn.Module):
@@ -30,15 +43,17 @@ class FrontEnd(nn.Module):
 
     Each group's bands are cut into three contiguous sub-ranges of equal count, in order of wavelength; a
     channel is the mean of the standardised bands of one of them. A group of fewer than three bands repeats
-    its bands. Pixels outside the plot are NaN on entry and the training mean, 0, afterwards. There is nothing
-    to learn, so the backbone's keys and values can be cached.
+    its bands. Pixels outside the plot are NaN on entry and the training mean, 0, afterwards. So are, in a group in
+    which one of its channels lies beyond what is usual in training plots, pixels of what is no crop: a sheet, a pole,
+    somebody's coat. Other groups of the pixel stay as they are, so that nothing mixes groups. There is nothing to
+    learn, so the backbone's keys and values can be cached.
 
     Parameters
     ----------
     group_of_band
         ``(band,)``, -1 outside all groups.
-    band_mean, band_std
-        ``(band,)``, mean and standard deviation over training pixels, in the campaign's quantity.
+    scale
+        What training pixels are like.
     input_px
         Side of the backbone's input, pixels.
     patch_px
@@ -47,12 +62,13 @@ class FrontEnd(nn.Module):
 
     band_mean: Tensor
     band_std: Tensor
+    band_low: Tensor
+    band_high: Tensor
 
     def __init__(
         self,
         group_of_band: npt.NDArray[np.int64],
-        band_mean: Float[Tensor, " band"],
-        band_std: Float[Tensor, " band"],
+        scale: BandScale,
         *,
         input_px: int,
         patch_px: int,
@@ -64,30 +80,49 @@ class FrontEnd(nn.Module):
         self.groups = len(self.channels) // CHANNELS
         self.input_px = input_px
         self.patch_px = patch_px
-        self.register_buffer("band_mean", band_mean.to(torch.float32))
-        self.register_buffer("band_std", band_std.to(torch.float32).clamp_min(SMALLEST_STD))
+        unlimited = torch.full_like(scale.mean, torch.inf)
+        self.register_buffer("band_mean", scale.mean.to(torch.float32))
+        self.register_buffer("band_std", scale.std.to(torch.float32).clamp_min(SMALLEST_STD))
+        self.register_buffer("band_low", (-unlimited if scale.low is None else scale.low).to(torch.float32))
+        self.register_buffer("band_high", (unlimited if scale.high is None else scale.high).to(torch.float32))
+
+    @property
+    def scale(self) -> BandScale:
+        """What training pixels are like."""
+        return BandScale(self.band_mean, self.band_std, self.band_low, self.band_high)
 
     def forward(self, reflectance: Float[Tensor, "batch band ty tx"]) -> GroupImages:
         """Build the group images of a batch of windows; a pixel that is NaN in all groups lies outside the plot."""
         pixels = reflectance.shape[-2] * reflectance.shape[-1]
         some = max(1, _CACHE_VALUES // (self.widest * pixels)) if reflectance.is_cpu else len(reflectance)
         parts = [self._standardised(part) for part in reflectance.split(some)]
-        images, inside = (torch.cat(each) for each in zip(*parts, strict=True))
+        images, inside, outlier_share = (torch.cat(each) for each in zip(*parts, strict=True))
         images = self._resampled(images)
         share = nn.functional.avg_pool2d(self._resampled(inside[:, None].to(images.dtype)), self.patch_px)
-        return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1))
+        return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1), outlier_share)
 
     def _standardised(
         self, reflectance: Float[Tensor, "some band ty tx"]
-    ) -> tuple[Float[Tensor, "some channel ty tx"], Bool[Tensor, "some ty tx"]]:
-        """Return the channels and where there is a value; one sub-range after the other, as they fit into a cache."""
+    ) -> tuple[Float[Tensor, "some channel ty tx"], Bool[Tensor, "some ty tx"], Float[Tensor, "some group"]]:
+        """Return the channels, where there is a value, and the share of outliers.
+
+        One sub-range after the other, as they fit into a cache.
+        """
         images, outside = [], torch.ones_like(reflectance[:, 0], dtype=torch.bool)
-        for bands in self.channels:
-            scaled = (reflectance[:, bands] - self.band_mean[bands, None, None]).div_(self.band_std[bands, None, None])
+        outlier = outside.new_zeros((len(reflectance), self.groups, *outside.shape[1:]))
+        for channel, bands in enumerate(self.channels):
+            mean, std = self.band_mean[bands], self.band_std[bands]
+            scaled = (reflectance[:, bands] - mean[:, None, None]).div_(std[:, None, None])
             for band in scaled.unbind(dim=1):
                 outside &= band.isnan()
-            images.append(scaled.nan_to_num_(nan=0.0).mean(dim=1))
-        return torch.stack(images, dim=1), ~outside
+            image = scaled.nan_to_num_(nan=0.0).mean(dim=1)
+            low, high = (((limit[bands] - mean) / std).mean() for limit in (self.band_low, self.band_high))
+            outlier[:, channel // CHANNELS] |= (image < low) | (image > high)
+            images.append(image)
+        outlier &= ~outside[:, None]
+        kept = torch.stack(images, dim=1).unflatten(1, (self.groups, CHANNELS)).masked_fill_(outlier[:, :, None], 0.0)
+        pixels = (~outside).sum(dim=(1, 2)).clamp_min(1)
+        return kept.flatten(1, 2), ~outside, outlier.sum(dim=(2, 3)) / pixels[:, None]
 
     def _resampled(self, images: Float[Tensor, "batch channel ty tx"]) -> Float[Tensor, "batch channel h w"]:
         if images.shape[-2:] == (self.input_px, self.input_px):

@@ -15,6 +15,7 @@ from timm.models.vision_transformer import VisionTransformer
 from focus_core.errors import MissingInputError, ModelError
 from focus_core.model.blocks import Vit
 from focus_core.model.focus import Focus
+from focus_core.model.frontend import BandScale
 from focus_core.model.published import architecture
 from focus_core.model.spec import read_spec, write_spec
 
@@ -61,12 +62,8 @@ def load_model(folder: Path, backbone_folder: Path) -> Focus:
             f"fetch the backbone {spec.backbone.uri}"
         )
     tensors = _tensors(folder / MODEL_WEIGHTS)
-    model = Focus(
-        spec,
-        load_backbone(backbone_folder),
-        tensors.get("front_end.band_mean", torch.empty(0)),
-        tensors.get("front_end.band_std", torch.empty(0)),
-    )
+    scale = BandScale(*(tensors.get(f"front_end.band_{name}", torch.empty(0)) for name in BandScale._fields))
+    model = Focus(spec, load_backbone(backbone_folder), scale)
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:

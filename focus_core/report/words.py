@@ -41,6 +41,7 @@ _METRICS = {
     "token_share": "Share of the evidence borne by class and register tokens, which have no place in the image.",
     "prefix_attention": "Share of attention on class and register tokens.",
     "background_attention": "Share of attention on pixels outside the plot.",
+    "outlier_share": "Share of the plots' pixels not read, because no training plot has their like: a sheet, a pole.",
     "collapse": "1 where attention gathers on tokens without meaning more than twice as much as by chance.",
     "swap_other_evidence": "Change in other groups when one group's light is swapped. 0 means attribution is exact.",
     "swap_logit_error": "Gap between the change of the logit and that of the group's importance. 0 is exact.",

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from focus_core.errors import ModelError
-from focus_core.model import BlockTokens, Focus, ModelSpec
+from focus_core.model import BandScale, BlockTokens, Focus, ModelSpec
 from focus_core.model.backbone import Look, embed, look
 from focus_core.model.blocks import Vit, VitBlock, key_value_of, query_of
 from focus_core.model.rows import Rows, per_image
@@ -23,10 +23,8 @@ from focus_core.rivals.prompt_cam import behind
 class ReadsPrefix(Focus):
     """The rows read class and register tokens too, whose words have no place; with a sink or without."""
 
-    def __init__(
-        self, spec: ModelSpec, vit: Vit, band_mean: Float[Tensor, " band"], band_std: Float[Tensor, " band"]
-    ) -> None:
-        super().__init__(spec, vit, band_mean, band_std)
+    def __init__(self, spec: ModelSpec, vit: Vit, scale: BandScale) -> None:
+        super().__init__(spec, vit, scale)
         self.prefix_read = self.layout.prefix
 
 
@@ -104,10 +102,8 @@ class SinkInSequence(Focus):
     cacheable = False
     rows_type = SeenSinkRows
 
-    def __init__(
-        self, spec: ModelSpec, vit: Vit, band_mean: Float[Tensor, " band"], band_std: Float[Tensor, " band"]
-    ) -> None:
-        super().__init__(spec, vit, band_mean, band_std)
+    def __init__(self, spec: ModelSpec, vit: Vit, scale: BandScale) -> None:
+        super().__init__(spec, vit, scale)
         if spec.prompt_seeds != 1:
             raise ModelError(
                 f"{type(self).__name__} puts one sink into the backbone, but the spec has {spec.prompt_seeds} prompt "

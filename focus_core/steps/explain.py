@@ -50,8 +50,8 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
     -------
     Metrics
         ``tiles``, ``tiles_failed`` among them, ``tile_failed.<number>`` of the first of these, the means of
-        ``sink_share`` and ``token_share``, and ``drift.…``: how far the flight is from what the model was trained on,
-        as of `drift`, also logged to the model's run where the registry names it.
+        ``sink_share``, ``token_share`` and ``outlier_share``, and ``drift.…``: how far the flight is from what the
+        model was trained on, as of `drift`, also logged to the model's run where the registry names it.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def explain(tiles_uri: str, model_uri: str, explanation_uri: str, *, settings: E
             "tiles": float(len(failure)),
             "tiles_failed": float(len(failed)),
             **{f"tile_failed.{tile}": 1.0 for tile in failed[:_NAMED]},
-            **{name: float(written[name].mean()) for name in ("sink_share", "token_share")},
+            **{name: float(written[name].mean()) for name in ("sink_share", "token_share", "outlier_share")},
             **moved,
         }
 

@@ -104,7 +104,8 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
     shards = _in_shards(read_tiles(tiling, reader, valid, statistics), shard)
     _fill(folder, f"tile {file.campaign.campaign}", shards, -(-len(tiling.tiles) // shard), parts)
     group = zarr.open_group(folder, mode="r+")
-    group["band_mean"][:], group["band_std"][:] = statistics.mean_and_std(scale)  # type: ignore[index]
+    for name, values in statistics.scaled(scale).items():
+        group[f"band_{name}"][:] = values  # type: ignore[index]
     _LOGGER.info("%s: %d tiles of %d plots", file.campaign.campaign, len(tiling.tiles), len(tiling.plots))
     return {**dataset.attrs["summary"], "chunks_decoded": float(reader.decoded)}
 
@@ -152,6 +153,8 @@ def _layout(
             "reflectance": (("tile", "band", "ty", "tx"), pixels, {"long_name": campaign.quantity}),
             "band_mean": ("band", np.zeros(bands)),
             "band_std": ("band", np.ones(bands)),
+            "band_low": ("band", np.full(bands, -np.inf)),
+            "band_high": ("band", np.full(bands, np.inf)),
         },
         coords={
             "wavelength": cube["wavelength"].load().variable.compute(),  # not lazy: only pixels are filled later

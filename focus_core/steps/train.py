@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-import torch
 import xarray as xr
 
 from focus_core import tracking
-from focus_core.batches import groups_of
+from focus_core.batches import band_scale, groups_of
 from focus_core.config import TrainSettings
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.record import digest
@@ -139,8 +138,7 @@ def new_model(
         simulated=bool(attrs["simulated"]),
         run_id=run_id,
     )
-    statistics = [torch.from_numpy(tiles[name].to_numpy()).float() for name in ("band_mean", "band_std")]
-    model = Focus(spec, vit, *statistics)
+    model = Focus(spec, vit, band_scale(tiles))
     _check_share(model, settings)
     return model
 
@@ -193,6 +191,6 @@ def _split(
     """Train anew with the groups that matter cut into parts."""
     spec = split_top_groups(coarse, validation, count=settings.split_groups, part_nm=settings.split_nm)
     logger.info("%d groups become %d: %s", len(coarse.spec.groups), len(spec.groups), [g.name for g in spec.groups])
-    model = Focus(spec, coarse.vit, coarse.front_end.band_mean, coarse.front_end.band_std)
+    model = Focus(spec, coarse.vit, coarse.front_end.scale)
     _check_share(model, settings)
     return model, fit(model, training, validation, settings)

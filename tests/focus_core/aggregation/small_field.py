@@ -91,6 +91,7 @@ def explanation(campaign="flight_1", ids=None, *, seed=0, bad=BAD, windows=WINDO
                     "background_attention": rng.uniform(0, 0.2, evidence.shape),
                 }.items()
             },
+            "outlier_share": (("tile", "group"), rng.uniform(0, 0.1, evidence.shape[::2]).astype(np.float32)),
             "seed_importance": (("tile", "cls", "seed", "group"), by_seed.astype(np.float32)),
             "logit": (("tile", "cls"), logit.astype(np.float32)),
             "probability": (("tile", "cls"), share.astype(np.float32)),

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 from focus_core.cubes.axes import PixelBox, PixelGrid, Shape2d
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.schema import FILL
-from focus_core.cubes.tiling import BandStatistics, BlockReader, tile_campaign
+from focus_core.cubes.tiling import USUAL_STDS, BandStatistics, BlockReader, tile_campaign
 from focus_core.errors import CampaignError
 from tests.focus_core.cubes.small_campaign import COLS, ROWS, TRANSFORM, Field
 
@@ -32,19 +32,43 @@ def test_any_box_is_read_and_a_chunk_once(stored: zarr.Array) -> None:
 
 
 @given(arrays.arrays(np.int16, (2, 30), elements=st.integers(FILL, 32767)))
-def test_statistics_are_exact(values: np.ndarray) -> None:
+def test_statistics_are_exact_over_usual_numbers(values: np.ndarray) -> None:
     statistics = BandStatistics(2)
     statistics.add(values[:, :11])
     statistics.add(values[:, 11:])
-    mean, std = statistics.mean_and_std(0.5)
+    found = statistics.scaled(0.5)
     for band in range(2):
-        kept = values[band][values[band] != FILL].astype(np.float64) * 0.5
-        if len(kept) == 0:
-            assert (mean[band], std[band]) == (0.0, 1.0)
+        kept, limits = [], []
+        for part in (values[band, :11], values[band, 11:]):
+            known = np.sort(part[part != FILL]).astype(np.float64)
+            if len(known):
+                low, middle, high = (known[int(share * len(known))] for share in (0.1, 0.5, 0.9))
+                reach = USUAL_STDS * max((high - low) / 2.563, 1.0, 0.01 * abs(middle))
+                limits += [middle - reach, middle + reach]
+                kept += [value for value in known if abs(value - middle) <= reach]
+        if not kept:
+            assert [found[name][band] for name in ("mean", "std", "low", "high")] == [0.0, 1.0, -np.inf, np.inf]
             continue
-        np.testing.assert_allclose(mean[band], kept.mean(), atol=1e-9)
-        if kept.std() > 1.0:
-            np.testing.assert_allclose(std[band], kept.std(), rtol=1e-6)
+        np.testing.assert_allclose(found["mean"][band], 0.5 * np.mean(kept), atol=1e-9)
+        np.testing.assert_allclose([found["low"][band], found["high"][band]], [0.5 * min(limits), 0.5 * max(limits)])
+        if np.std(kept) > 2.0:
+            np.testing.assert_allclose(found["std"][band], 0.5 * np.std(kept), rtol=1e-6)
+
+
+def test_a_sheet_in_every_plot_is_not_usual_and_a_class_is() -> None:
+    rng = np.random.default_rng(0)
+    statistics, crops = BandStatistics(1), []
+    for level in (4000, 4200, 900):  # two of vegetation and one of water
+        plot = rng.normal(level, 0.05 * level, (1, 400)).astype(np.int16)
+        crops.append(plot.copy())
+        plot[:, :30] = 9000
+        statistics.add(plot)
+    found = statistics.scaled(1e-4)
+    assert found["high"][0] < 0.9
+    assert found["low"][0] < 0.05
+    within = np.concatenate([plot[0, 30:] for plot in crops]) * 1e-4
+    np.testing.assert_allclose(found["mean"][0], within.mean())
+    np.testing.assert_allclose(found["std"][0], within.std())
 
 
 def tiling_of(field: Field, valid: np.ndarray | None = None):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import TypeCheckError
 
 from focus_core.errors import ModelError
-from focus_core.model import Focus, ModelSpec, evenly_spaced
+from focus_core.model import BandScale, Focus, ModelSpec, evenly_spaced
 
 
 def test_importance_and_bias_add_up_to_the_logit(small_model: Callable[..., Focus], windows: torch.Tensor) -> None:
@@ -108,6 +108,8 @@ def test_the_state_holds_no_backbone_tensor(small_model: Callable[..., Focus]) -
         "reference_mean",
         "front_end.band_mean",
         "front_end.band_std",
+        "front_end.band_low",
+        "front_end.band_high",
     }
     assert not any(parameter.requires_grad for parameter in model.vit.parameters())
 
@@ -148,7 +150,7 @@ def test_importance_adds_up_to_the_logit_on_every_kind_of_backbone(
     torch.manual_seed(0)
     extra = {"num_kv_heads": 2} if "sapiens2" in name else {}
     vit = timm.create_model(name, num_classes=0, img_size=size, depth=3, embed_dim=64, num_heads=4, **extra)
-    model = Focus(small_spec(input_px=size), vit, torch.full((12,), 0.3), torch.full((12,), 0.1)).eval()
+    model = Focus(small_spec(input_px=size), vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1))).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
     found = model.explain(0.3 + 0.1 * torch.randn(2, 12, size, size))

@@ -6,7 +6,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.errors import ModelError
 from focus_core.metrics.attention import attention_collapse
-from focus_core.model import Focus, ModelSpec, layout_of
+from focus_core.model import BandScale, Focus, ModelSpec, layout_of
 from focus_core.model.backbone import embed, freeze
 from focus_core.model.blocks import run_block
 from focus_core.rivals.attention import self_attention
@@ -51,7 +51,7 @@ def test_rows_and_tokens_collapse_onto_the_class_token(
     classes = torch.arange(10) == 0
     for factor, wanted in ((1.0, False), (20.0, True)):
         vit = plant_collapse(small_vit(), factor)
-        model = ReadsPrefix(small_spec(sink=False), vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
+        model = ReadsPrefix(small_spec(sink=False), vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1)))
         images = model.front_end(windows).images
         rows = model.read(model.encode(images)).attention.detach().numpy()
         tokens, _ = embed(vit, images.flatten(0, 1))
@@ -68,7 +68,7 @@ def test_masked_class_tokens_are_no_collapse(
     small_vit: Callable[..., VisionTransformer], small_spec: Callable[..., ModelSpec], windows: torch.Tensor
 ) -> None:
     vit = plant_collapse(small_vit(), 20.0)
-    model = Focus(small_spec(), vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
+    model = Focus(small_spec(), vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1)))
     assert (model.explain(windows).prefix_attention == 0).all()
 
 

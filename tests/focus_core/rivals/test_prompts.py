@@ -5,7 +5,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.config import TrainSettings
-from focus_core.model import Focus, ModelSpec
+from focus_core.model import BandScale, Focus, ModelSpec
 from focus_core.rivals.prompts import FreePrompts, LowRankPrompts, SharedUntilLast
 from focus_core.training import Labelled, fit
 
@@ -14,7 +14,7 @@ VARIANTS = (FreePrompts, LowRankPrompts, SharedUntilLast)
 
 def build(variant: type[Focus], vit: VisionTransformer, spec: ModelSpec) -> Focus:
     """Random where training would leave something, so that nothing is zero by chance."""
-    model = variant(spec, vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
+    model = variant(spec, vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1)))
     torch.manual_seed(1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -51,7 +51,7 @@ def test_each_learns_what_is_planted(
     small_spec: Callable[..., ModelSpec],
     planted: Callable[..., Labelled],
 ) -> None:
-    model = variant(small_spec(prompt_seeds=1), small_vit(), torch.full((12,), 0.3), torch.full((12,), 0.05))
+    model = variant(small_spec(prompt_seeds=1), small_vit(), BandScale(torch.full((12,), 0.3), torch.full((12,), 0.05)))
     settings = TrainSettings(augmented_copies=0, group_dropout=(0.3,))
     fit(model, planted(), planted(plots=12, seed=1), settings)
     unseen = planted(plots=18, seed=2)

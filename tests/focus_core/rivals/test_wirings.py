@@ -8,7 +8,7 @@ from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.config import TrainSettings
 from focus_core.errors import ModelError
-from focus_core.model import Focus, ModelSpec
+from focus_core.model import BandScale, Focus, ModelSpec
 from focus_core.rivals.collapse import plant_collapse
 from focus_core.rivals.wirings import OffsetSink, ReadsPrefix, SinkInSequence
 from focus_core.training import Labelled, fit
@@ -26,7 +26,7 @@ def small_spec(small_spec: Callable[..., ModelSpec]) -> Callable[..., ModelSpec]
 
 def build(wiring: type[Focus], vit: VisionTransformer, spec: ModelSpec) -> Focus:
     """Random where training would leave something, so that nothing is zero by chance."""
-    model = wiring(spec, vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
+    model = wiring(spec, vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1)))
     torch.manual_seed(1)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.5)
@@ -83,7 +83,7 @@ def test_each_trains_as_focus_does_and_leaves_the_backbone_bit_equal(
 ) -> None:
     vit, data = small_vit(), planted(plots=12, windows=1)
     before = copy.deepcopy(vit.state_dict())
-    model = wiring(small_spec(), vit, torch.full((12,), 0.3), torch.full((12,), 0.05))
+    model = wiring(small_spec(), vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.05)))
     fit(model, data, planted(plots=6, windows=1, seed=1), SETTINGS)
     after = model.vit.state_dict()
     assert set(after) == set(before)
@@ -102,7 +102,7 @@ def test_the_attraction_loss_moves_a_scalar_sink_to_what_is_empty(
 ) -> None:
     share = []
     for weight in (0.0, 10.0):
-        model = OffsetSink(small_spec(), small_vit(), torch.full((12,), 0.3), torch.full((12,), 0.05))
+        model = OffsetSink(small_spec(), small_vit(), BandScale(torch.full((12,), 0.3), torch.full((12,), 0.05)))
         settings = SETTINGS.model_copy(update={"attraction_weight": weight})
         fit(model, planted(plots=12, windows=1), planted(plots=6, windows=1, seed=1), settings)
         share.append(float(model.explain(planted(seed=2).reflectance).sink_share.mean()))
@@ -116,7 +116,7 @@ def test_an_offset_is_the_sinks_logit(
 ) -> None:
     model, without = (
         build(OffsetSink, strong_vit, small_spec()),
-        Focus(small_spec(sink=False), strong_vit, *[torch.ones(12)] * 2),
+        Focus(small_spec(sink=False), strong_vit, BandScale(torch.ones(12), torch.ones(12))),
     )
     without.load_state_dict(
         {name: value for name, value in model.state_dict().items() if not name.endswith("sink_offsets")}
@@ -147,7 +147,7 @@ def test_a_sink_that_draws_nothing_leaves_focus_as_it_is(
 ) -> None:
     model = build(SinkInSequence, strong_vit, small_spec())
     other = {name: value for name, value in model.state_dict().items() if not name.endswith("sink_keys")}
-    without = Focus(small_spec(sink=False), strong_vit, torch.full((12,), 0.3), torch.full((12,), 0.1))
+    without = Focus(small_spec(sink=False), strong_vit, BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1)))
     without.load_state_dict(other)
     wanted = without.explain(windows)
     toward_queries(model, 0.0)
@@ -184,7 +184,8 @@ def test_rotary_positions_and_pooled_patches_are_the_backbones_own(
         bias = attention.q_bias if hasattr(attention, "q_bias") else attention.qkv.bias
         bias[15:64:16] = 30.0  # the dimension that a rotation turns least
     spec = small_spec(input_px=size, read_blocks=(0, 1))
-    model, focus = (kind(spec, vit, torch.full((12,), 0.3), torch.full((12,), 0.1)) for kind in (SinkInSequence, Focus))
+    scale = BandScale(torch.full((12,), 0.3), torch.full((12,), 0.1))
+    model, focus = (kind(spec, vit, scale) for kind in (SinkInSequence, Focus))
     model.rows[0].sink_keys[..., -1] = -100.0
     images = torch.randn(2, 4, 3, size, size)
     for found, wanted in zip(model.encode(images), focus.encode(images), strict=True):

@@ -35,6 +35,8 @@ def tiles(plots: int = 90, seed: int = 0) -> xr.Dataset:
             "reflectance": (("tile", "band", "ty", "tx"), reflectance),
             "band_mean": ("band", np.nanmean(reflectance, axis=(0, 2, 3))),
             "band_std": ("band", np.nanstd(reflectance, axis=(0, 2, 3))),
+            "band_low": ("band", np.nanmin(reflectance, axis=(0, 2, 3))),
+            "band_high": ("band", np.nanmax(reflectance, axis=(0, 2, 3))),
         },
         coords={
             "wavelength": ("band", WAVELENGTH, WAVELENGTH_ATTRS),

@@ -107,7 +107,7 @@ def test_a_changed_explanation_replaces_the_flight(tmp_path, target):
     run(write_flight(folder, seed=8), target)
     assert not np.array_equal(raw(target, "flight_1")["importance"], before, equal_nan=True)
     assert set(record(target)["inputs"]) == {
-        f"flight_1: {key}" for key in ("campaign_file", "cube", "explanation", "plots")
+        f"flight_1: {key}" for key in ("campaign_file", "cube", "explanation", "plots 1")
     }
 
 

@@ -123,6 +123,8 @@ def test_statistics_are_those_of_training_pixels_each_once(field: Field, out: Pa
         for row, col in np.argwhere(np.isfinite(values).all(axis=0)):
             pixels[int(one["row"]) + int(row), int(one["col"]) + int(col)] = values[:, row, col]
     spectra = np.array(list(pixels.values()), dtype=np.float64)
+    assert (spectra >= tiles["band_low"].to_numpy()).all()
+    assert (spectra <= tiles["band_high"].to_numpy()).all()
     np.testing.assert_allclose(tiles["band_mean"], spectra.mean(axis=0), rtol=1e-5)
     np.testing.assert_allclose(tiles["band_std"], spectra.std(axis=0), rtol=1e-4)
 

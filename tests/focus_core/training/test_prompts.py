@@ -6,7 +6,7 @@ import torch
 from timm.models.vision_transformer import VisionTransformer
 
 from focus_core.config import TrainSettings
-from focus_core.model import Focus, ModelSpec
+from focus_core.model import BandScale, Focus, ModelSpec
 from focus_core.training import Labelled, fit
 from focus_core.training.windows import plot_labels, plot_means
 
@@ -15,7 +15,7 @@ SETTINGS = TrainSettings(epochs=25, patience=25, augmented_copies=1, group_dropo
 
 def fresh(vit: VisionTransformer, spec: ModelSpec, data: Labelled) -> Focus:
     pixels = data.reflectance.transpose(0, 1).flatten(1)
-    return Focus(spec, vit, pixels.mean(1), pixels.std(1))
+    return Focus(spec, vit, BandScale(pixels.mean(1), pixels.std(1)))
 
 
 @pytest.fixture(scope="module")
