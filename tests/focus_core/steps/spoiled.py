@@ -20,4 +20,4 @@ def mended(field, path):
 
 
 def raw_cube(folder):
-    return max(folder.glob("*.*"), key=lambda item: item.stat().st_size)
+    return max(sorted(folder.glob("*.*")), key=lambda item: item.stat().st_size)
