@@ -64,7 +64,9 @@ class Trial:
     def shuffled(self, *, seed: int) -> Trial:
         """Return the same windows with the labels of training plots, and of validation plots, dealt out anew.
 
-        Validation plots choose epochs; with true labels they would choose what happens to be right, seed by seed.
+        The plots of each class get all labels equally often. Of labels drawn freely, a class may get its own for most
+        of its plots, and is then learned: one field's accuracy would lie anywhere. Validation plots choose epochs; with
+        true labels they would choose what happens to be right.
         """
         generator = torch.Generator().manual_seed(seed)
         return dataclasses.replace(
@@ -84,7 +86,12 @@ class Trial:
 
 def _dealt_out(data: Labelled, generator: torch.Generator) -> Labelled:
     labels = plot_labels(data)
-    return data._replace(label=labels[torch.randperm(len(labels), generator=generator)][data.plot])
+    classes, dealt = int(labels.max()) + 1, labels.clone()
+    for cls in range(classes):
+        plots = torch.nonzero(labels == cls)[:, 0]
+        hand = torch.arange(len(plots)) + torch.randint(classes, (), generator=generator)
+        dealt[plots[torch.randperm(len(plots), generator=generator)]] = hand % classes
+    return data._replace(label=dealt[data.plot])
 
 
 def simulated_trial(folder: Path, settings: SimulateSettings) -> Trial:
