@@ -96,6 +96,7 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
         block_px=array.chunks[1],  # type: ignore[union-attr]
         incomplete=bool(cube.attrs.get("left_out")),
     )
+    _tell_of_absent_classes(file, tiling)
     scale = float(cube["reflectance"].encoding["scale_factor"])
     shard = min(settings.tiles_per_shard, len(tiling.tiles))
     dataset = _layout(file, cube, tiling, settings, grid)
@@ -108,6 +109,21 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
         group[f"band_{name}"][:] = values  # type: ignore[index]
     _LOGGER.info("%s: %d tiles of %d plots", file.campaign.campaign, len(tiling.tiles), len(tiling.plots))
     return {**dataset.attrs["summary"], "chunks_decoded": float(reader.decoded)}
+
+
+def _tell_of_absent_classes(file: CampaignFile, tiling: Tiling) -> None:
+    """Say of which class a labelled fold has no window: its figures are then of the other classes only."""
+    found = {(tile.plot.fold, tile.plot.label) for tile in tiling.tiles if tile.plot.label >= 0}
+    for fold in sorted({fold for fold, _ in found}, key=FOLDS.index):
+        absent = [name for label, name in enumerate(file.campaign.classes) if (fold, label) not in found]
+        if absent:
+            _LOGGER.warning(
+                "%s: the fold '%s' has no window of %s, and its figures leave that out; choose another folds.seed, "
+                "larger shares, or a smaller window or guard",
+                file.campaign.campaign,
+                fold,
+                ", ".join(absent),
+            )
 
 
 def _lay_out(folder: Path, dataset: xr.Dataset, scale: float, shard: int) -> None:

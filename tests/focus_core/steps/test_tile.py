@@ -208,6 +208,17 @@ def test_no_cube_and_no_target(field: Field, out: Path, tmp_path: Path) -> None:
         tile(str(field.campaign), str(out / "cube.zarr"), str(tmp_path / "file" / "t"), settings=TileSettings())
 
 
+def test_a_class_that_a_fold_lacks_is_told(field: Field, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run(field.campaign, out)
+    assert "has no window of" not in caplog.text
+    field.plots[5]["properties"]["label"] = "control"
+    assert field.plots[5]["properties"]["plot"] == "P2d"
+    field.write_plots()
+    run(field.campaign, out)
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert told.message.startswith("small-field: the fold 'validation' has no window of drought, and its figures leave")
+
+
 def test_real_salinas_has_every_class_in_every_fold(real_data: Path, tmp_path: Path) -> None:
     campaign = CAMPAIGNS / "salinas_a.yaml"
     metrics = run(campaign, ingested(campaign, tmp_path, 256))
