@@ -80,7 +80,8 @@ def open_flight(file: CampaignFile, *, chunk_px: int, leave_out_damaged: bool = 
     chunk_px
         Side of a chunk of the cube, pixels; all bands of it are one piece of work.
     leave_out_damaged
-        Whether the flight is opened without cubes that contradict themselves or their references.
+        Whether the flight is opened without cubes that contradict themselves or their references, or cannot be read
+        at sampled lines.
 
     Raises
     ------
@@ -116,7 +117,10 @@ def _strips(file: CampaignFile, *, leave_out_damaged: bool) -> tuple[tuple[Strip
     left_out: list[LeftOut] = []
     for index, entry in enumerate(file.campaign.cubes):
         try:
-            strips.append(_on_asked_bands(open_strip(file, index), file))
+            strip = _on_asked_bands(open_strip(file, index), file)
+            if leave_out_damaged:
+                sample_lines((strip,))  # some files show only there, at the last of them, that they were cut off
+            strips.append(strip)
         except CubeError as error:
             if not leave_out_damaged:
                 raise

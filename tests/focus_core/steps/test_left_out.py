@@ -5,16 +5,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+from rasterio import Affine
+from rasterio.crs import CRS
 
 from focus_core.config import IngestSettings, TileSettings
 from focus_core.cubes.publish import Metrics
+from focus_core.cubes.readers import open_raw
 from focus_core.cubes.record import digest, record
 from focus_core.cubes.schema import CUBE, REFERENCE, TILES
 from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, CubeError, FocusError, MissingInputError
 from focus_core.steps.ingest import ingest
 from focus_core.steps.tile import tile
-from tests.focus_core.cubes.small_campaign import COLS, ROWS, Field, make_field, map_info, plot, square, write_envi
+from tests.focus_core.cubes.small_campaign import (
+    COLS,
+    ROWS,
+    TRANSFORM,
+    WAVELENGTH,
+    Field,
+    make_field,
+    map_info,
+    plot,
+    square,
+    write_envi,
+)
 
 SECOND_STARTS = 28
 """Column of the field at which its second strip begins."""
@@ -111,7 +126,21 @@ def no_header(field: Field) -> str:
     return "strip-2.hdr"
 
 
-@pytest.mark.parametrize("damage", [other_width, no_header])
+def cut_behind_its_header(field: Field) -> str:
+    """A GeoTIFF that opens as if it were whole: only its last lines are missing."""
+    path, values = field.folder / "part.tif", field.reflectance[:, :, SECOND_STARTS:].astype(np.float32)
+    shape = {"count": len(values), "height": ROWS, "width": COLS - SECOND_STARTS, "dtype": "float32"}
+    place = {"crs": CRS.from_epsg(32633), "transform": TRANSFORM @ Affine.translation(SECOND_STARTS, 0)}
+    with rasterio.open(path, "w", driver="GTiff", interleave="pixel", **shape, **place) as file:
+        file.write(values)
+    path.write_bytes(path.read_bytes()[:-100])
+    second = {"image": path.name, "wavelengths": WAVELENGTH.tolist()}
+    field.write(cubes=[field.content["cubes"][0], second])
+    assert open_raw(path).shape.cols == COLS - SECOND_STARTS
+    return "cannot be read as GeoTIFF"
+
+
+@pytest.mark.parametrize("damage", [other_width, no_header, cut_behind_its_header])
 def test_a_cube_that_contradicts_itself_is_damaged(
     field: Field, tmp_path: Path, damage: Callable[[Field], str]
 ) -> None:
