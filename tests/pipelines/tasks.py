@@ -35,6 +35,12 @@ def runs(folder, verb):
     return lambda: path.is_file() and json.loads(path.read_text(encoding="utf-8"))["state"] == "running"
 
 
+def writes(target):
+    """Tells whether a step is filling the folder that will be its target."""
+    path = Path(target)
+    return lambda: any(path.parent.glob(f".{path.name}.partial-*"))
+
+
 def explains(part, campaign):
     """Tells whether the task of a chunk is at work on this flight of it."""
 
