@@ -21,6 +21,8 @@ def test_each_rotation_gives_a_value_and_trains_on_other_plots(tmp_path: Path, r
     found = rotations.run([campaign], folder=str(tmp_path / "out"), seeds=(1, 2))
     assert [len(values) for values in found.values()].count(2) > 20
     assert found["swap_other_evidence"] == [0.0, 0.0]
+    assert found["chance.test.balanced_accuracy"] == [0.25, 0.25]
+    assert all(0.25 < value <= 1.0 for value in found["linear_head.test.balanced_accuracy"])
     digests = {
         (tmp_path / "out" / "bench" / f"rotation-{seed}" / "tiles.zarr" / "zarr.json").read_text() for seed in (1, 2)
     }
