@@ -42,7 +42,7 @@ help:
 	echo "make test           the tests that need Python only"
 	echo "make test-services  the tests that need a browser, a server or much time"
 	echo "make lint           ruff, mypy, import contract"
-	echo "make image          the image that the tasks run in, without a registry (as root; mmdebstrap, podman)"
+	echo "make image          the images of tasks and of MLflow, without a registry (as root; mmdebstrap, podman)"
 	echo "make setup          the environment alone, in $(VENV); the others do it too"
 	echo "make lock           resolve the dependencies; UPGRADE=1 takes newer versions"
 	echo "Variables: PYTHON=$(PYTHON), TORCH_INDEX=<address of a CPU-only index of torch and torchvision>"

@@ -1,16 +1,18 @@
 #!/usr/bin/env bash
-# Builds focus-python where there is no registry and no base image: a Debian base by mmdebstrap, then
-# python.Containerfile by podman, in a chroot. Needs root, mmdebstrap, podman and 25 GB of disk. The base is made once.
+# Builds focus-python and focus-mlflow where there is no registry and no base image: a Debian base by mmdebstrap, then
+# their container files by podman, in a chroot. Needs root, mmdebstrap, podman and 25 GB of disk, for focus-mlflow alone
+# 8 GB. The base is made once.
 #
-#   infra/images/build_local.sh
+#   infra/images/build_local.sh [python] [mlflow]
 #
-# Variables: IMAGE (its name), SUITE and MIRROR (of the base; without MIRROR mmdebstrap's own), TORCH_INDEX (a CPU-only
+# Variables: TAG (of the images), SUITE and MIRROR (of the base; without MIRROR mmdebstrap's own), TORCH_INDEX (a CPU-only
 # index, as in the Makefile). What pip is set up with on this machine, files and variables, is lent to the build and not
 # kept in the image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-IMAGE=${IMAGE:-focus-python:0.1.0}
+if [ $# -eq 0 ]; then set -- python mlflow; fi
+TAG=${TAG:-0.1.0}
 SUITE=${SUITE:-bookworm}
 BASE=localhost/focus-base:$SUITE
 scratch=$(mktemp -d -p "${TMPDIR:-/var/tmp}")
@@ -42,9 +44,12 @@ while read -r path; do
     if [ -e "$path" ]; then lent+=(--volume "$path:$path:ro"); fi
 done < <(sed -E 's, = |file://, ,g' "$scratch/pip.conf" | grep -oE '(^| )/[^ ]+' | sed -E 's,^ +,,; s,/simple/?$,,' | sort -u)
 
-say "image: $IMAGE"
-started=$SECONDS
-podman build --isolation chroot --network host --layers=false "${lent[@]}" --build-arg "BASE=$BASE" \
-    --build-arg "TORCH_INDEX=${TORCH_INDEX:-}" --file infra/images/python.Containerfile --tag "$IMAGE" .
-say "image: $(podman image inspect --format '{{.Size}}' "$IMAGE" | awk '{ printf "%.1f GB", $1 / 1e9 }')," \
-    "built in $((SECONDS - started)) s"
+for name in "$@"; do
+    image=focus-$name:$TAG
+    say "image: $image"
+    started=$SECONDS
+    podman build --isolation chroot --network host --layers=false "${lent[@]}" --build-arg "BASE=$BASE" \
+        --build-arg "TORCH_INDEX=${TORCH_INDEX:-}" --file "infra/images/$name.Containerfile" --tag "$image" .
+    say "image: $image, $(podman image inspect --format '{{.Size}}' "$image" | awk '{ printf "%.1f GB", $1 / 1e9 }')," \
+        "built in $((SECONDS - started)) s"
+done

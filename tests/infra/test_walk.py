@@ -136,28 +136,32 @@ def test_development_runs_what_is_handed_to_its_node():
     assert set(re.findall(r"\S*focus-\S+", line)) == {image for image in images if not image.startswith("postgres:")}
 
 
-@contextmanager
-def mlflow_of_the_manifest(folder, secrets, database):
-    """The server with the command and the variables of its Deployment, on a port and a database of this test."""
+def deployed_mlflow(secrets, database, port):
+    """Words and variables of MLflow's Deployment and its `basic_auth.ini`, on a port and a database of a test's own."""
     (config,) = [item for item in of_kind("base", "ConfigMap") if item["metadata"]["name"].startswith("focus-mlflow")]
     (container,) = pods("base")["mlflow"][1]["containers"]
-    port, place = str(free_port()), urlsplit(database)
-    ini, here = folder / "served.ini", f"@{place.hostname}:{place.port}{place.path}"
+    place = urlsplit(database)
+    here = f"@{place.hostname}:{place.port}{place.path}"
     values = {"configMapKeyRef": {config["metadata"]["name"]: config["data"]}, "secretKeyRef": secrets}
     environment = {}
     for item in container["env"]:
         ((kind, reference),) = item.get("valueFrom", {"": None}).items()
         value = values[kind][reference["name"]][reference["key"]] if reference else item["value"]
         environment[item["name"]] = value.replace("@postgres:5432/focus", here).replace(":5000", f":{port}")
-    ini.write_text(secrets["focus-mlflow-server"]["basic_auth.ini"].replace("@postgres:5432/focus", here))
-    environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(ini), "ARTIFACTS": str(folder / "served")}
-    image = (ROOT / "infra" / "images" / "mlflow.Containerfile").read_text(encoding="utf-8")
-    environment |= dict(re.findall(r"\b(MLFLOW_\w+|DO_NOT_TRACK)=(\w+)", image))
-    words = [*container["command"], *container["args"]]
-    words = [re.sub(r"\$\((\w+)\)", lambda found: environment[found.group(1)], word) for word in words]
-    words[0] = str(Path(sys.executable).with_name(words[0]))
-    command = [word.replace("--port=5000", f"--port={port}") for word in words]
-    path, environment = folder / "server.log", {**os.environ, **environment}
+    words = [word.replace("--port=5000", f"--port={port}") for word in (*container["command"], *container["args"])]
+    ini = secrets["focus-mlflow-server"]["basic_auth.ini"].replace("@postgres:5432/focus", here)
+    return words, environment, ini
+
+
+def expanded(words, environment):
+    """Fill variables in as Kubernetes does."""
+    return [re.sub(r"\$\((\w+)\)", lambda found: environment[found.group(1)], word) for word in words]
+
+
+@contextmanager
+def serving(command, environment, port, folder):
+    """Yields the address of a server once it answers."""
+    path = folder / "server.log"
     with path.open("w") as log:
         process = subprocess.Popen(command, env=environment, cwd=folder, stdout=log, stderr=log, start_new_session=True)
     deadline = time.monotonic() + 480
@@ -170,6 +174,21 @@ def mlflow_of_the_manifest(folder, secrets, database):
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(60)
+
+
+@contextmanager
+def mlflow_of_the_manifest(folder, secrets, database):
+    """The server of the Deployment as a process of this machine."""
+    port, ini = free_port(), folder / "served.ini"
+    words, environment, text = deployed_mlflow(secrets, database, port)
+    ini.write_text(text)
+    environment |= {"MLFLOW_AUTH_CONFIG_PATH": str(ini), "ARTIFACTS": str(folder / "served")}
+    image = (ROOT / "infra" / "images" / "mlflow.Containerfile").read_text(encoding="utf-8")
+    environment |= dict(re.findall(r"\b(MLFLOW_\w+|DO_NOT_TRACK)=(\w+)", image))
+    program, *rest = expanded(words, environment)
+    command = [str(Path(sys.executable).with_name(program)), *rest]
+    with serving(command, {**os.environ, **environment}, port, folder) as address:
+        yield address
 
 
 @pytest.mark.services
