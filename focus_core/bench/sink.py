@@ -1,7 +1,7 @@
 """Does the sink earn its place? FOCUS with other sinks and wirings, on fields with and without a planted collapse.
 
 Collapse is planted twice: bright sheets in every plot, and a backbone whose class token draws attention. The baseline
-is what a collapse can happen to: rows that read class and register tokens, without a sink.
+is what a collapse can happen to: rows that read class and register tokens, and outliers, without a sink.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VARIANTS: dict[str, tuple[type[Focus], dict[str, object]]] = {
     "sink": (Focus, {}),
     SHIPPED: (Focus, {}),
 }
-"""Wiring and settings by name; all but the last read outliers too."""
+"""Wiring and settings by name; all read outliers too but ``focus``, which is what `train` gives."""
 IN_SEQUENCE: dict[str, object] = {"augmented_copies": 1, "epochs": 4, "group_dropout": (0.3,)}
 """Of the wiring whose every step runs the backbone and its gradient: less training, or it takes an hour."""
 
