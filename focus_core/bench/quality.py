@@ -239,11 +239,7 @@ class _Seed:
 
 
 def _first_prompt_seed(model: Focus) -> Focus:
-    first = Focus(
-        model.spec.model_copy(update={"prompt_seeds": 1}),
-        model.vit,
-        model.front_end.scale,
-    )
+    first = Focus(model.spec.model_copy(update={"prompt_seeds": 1}), model.vit, model.front_end.scale)
     first.rows[0].load_state_dict(model.rows[0].state_dict())
     first.reference_mean.copy_(model.reference_mean[:, :1])
     return first.eval()

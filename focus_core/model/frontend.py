@@ -95,14 +95,23 @@ class FrontEnd(nn.Module):
         """Build the group images of a batch of windows; a pixel that is NaN in all groups lies outside the plot."""
         pixels = reflectance.shape[-2] * reflectance.shape[-1]
         some = max(1, _CACHE_VALUES // (self.widest * pixels)) if reflectance.is_cpu else len(reflectance)
-        parts = [self._standardised(part) for part in reflectance.split(some)]
+        limits = [self._of_channels(limit) for limit in (self.band_low, self.band_high)]
+        parts = [self._standardised(part, *limits) for part in reflectance.split(some)]
         images, inside, outlier_share = (torch.cat(each) for each in zip(*parts, strict=True))
         images = self._resampled(images)
         share = nn.functional.avg_pool2d(self._resampled(inside[:, None].to(images.dtype)), self.patch_px)
         return GroupImages(images.unflatten(1, (self.groups, CHANNELS)), share.flatten(1), outlier_share)
 
+    def _of_channels(self, limit: Float[Tensor, " band"]) -> Float[Tensor, " channel"]:
+        """Return a limit of each band as one of each channel, which is a mean of standardised bands."""
+        scaled = (limit - self.band_mean) / self.band_std
+        return torch.stack([scaled[bands].mean() for bands in self.channels])
+
     def _standardised(
-        self, reflectance: Float[Tensor, "some band ty tx"]
+        self,
+        reflectance: Float[Tensor, "some band ty tx"],
+        low: Float[Tensor, " channel"],
+        high: Float[Tensor, " channel"],
     ) -> tuple[Float[Tensor, "some channel ty tx"], Bool[Tensor, "some ty tx"], Float[Tensor, "some group"]]:
         """Return the channels, where there is a value, and the share of outliers.
 
@@ -111,13 +120,11 @@ class FrontEnd(nn.Module):
         images, outside = [], torch.ones_like(reflectance[:, 0], dtype=torch.bool)
         outlier = outside.new_zeros((len(reflectance), self.groups, *outside.shape[1:]))
         for channel, bands in enumerate(self.channels):
-            mean, std = self.band_mean[bands], self.band_std[bands]
-            scaled = (reflectance[:, bands] - mean[:, None, None]).div_(std[:, None, None])
+            scaled = (reflectance[:, bands] - self.band_mean[bands, None, None]).div_(self.band_std[bands, None, None])
             for band in scaled.unbind(dim=1):
                 outside &= band.isnan()
             image = scaled.nan_to_num_(nan=0.0).mean(dim=1)
-            low, high = (((limit[bands] - mean) / std).mean() for limit in (self.band_low, self.band_high))
-            outlier[:, channel // CHANNELS] |= (image < low) | (image > high)
+            outlier[:, channel // CHANNELS] |= (image < low[channel]) | (image > high[channel])
             images.append(image)
         outlier &= ~outside[:, None]
         kept = torch.stack(images, dim=1).unflatten(1, (self.groups, CHANNELS)).masked_fill_(outlier[:, :, None], 0.0)
