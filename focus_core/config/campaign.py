@@ -275,13 +275,16 @@ class CampaignFile:
             return [self.resolve(("plots", "file"), form.file)]
         return [self.resolve(("plots", "raster"), text) for text in form.raster]
 
+    def raw_files(self, index: int) -> list[Path]:
+        """Return the existing files that a cube of the campaign names, of all its cameras; errors as of `resolve`."""
+        cube = self.campaign.cubes[index]
+        cameras: list[tuple[tuple[int | str, ...], RawFile]] = [(("cubes", index), cube)]
+        cameras += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
+        named = [((*where, key), getattr(raw, key)) for where, raw in cameras for key in ("image", "white", "dark")]
+        return [self.resolve(where, text) for where, text in named if text]
+
     def inputs(self) -> list[Path]:
         """Return the campaign file and every file it names, each checked to exist and to be inside."""
-        campaign = self.campaign
-        named: list[tuple[tuple[int | str, ...], str | None]] = []
-        for index, cube in enumerate(campaign.cubes):
-            files: list[tuple[tuple[int | str, ...], RawFile]] = [(("cubes", index), cube)]
-            files += [(("cubes", index, "other_cameras", n), other) for n, other in enumerate(cube.other_cameras)]
-            named += [((*where, key), getattr(raw, key)) for where, raw in files for key in ("image", "white", "dark")]
-        masks = [self.resolve(("masks", cls), text) for cls, text in campaign.masks.items()]
-        return [self.path, *(self.resolve(where, text) for where, text in named if text), *self.plots_paths, *masks]
+        masks = [self.resolve(("masks", cls), text) for cls, text in self.campaign.masks.items()]
+        cubes = [path for index in range(len(self.campaign.cubes)) for path in self.raw_files(index)]
+        return [self.path, *cubes, *self.plots_paths, *masks]

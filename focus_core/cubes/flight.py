@@ -5,7 +5,7 @@ Knows the campaign file and the strips; writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -124,22 +124,11 @@ def _strips(file: CampaignFile, *, leave_out_damaged: bool) -> tuple[tuple[Strip
         except CubeError as error:
             if not leave_out_damaged:
                 raise
-            left_out.append(LeftOut(Path(entry.image).name, str(error), tuple(_named(file, index))))
+            left_out.append(LeftOut(Path(entry.image).name, str(error), tuple(file.raw_files(index))))
     if not strips:
         told = "\n".join(f"{item.name}: {item.reason}" for item in left_out)
         raise CubeError(f"{file.path}: none of {len(left_out)} cubes can be used; copy them again:\n{told}")
     return tuple(strips), tuple(left_out)
-
-
-def _named(file: CampaignFile, index: int) -> Iterator[Path]:
-    """Yield the files of an entry of the campaign file."""
-    entry = file.campaign.cubes[index]
-    others = [(("other_cameras", number), other) for number, other in enumerate(entry.other_cameras)]
-    for where, raw in [((), entry), *others]:
-        for key in ("image", "white", "dark"):
-            text = getattr(raw, key)
-            if text:
-                yield file.resolve(("cubes", index, *where, key), text)
 
 
 def _judged(strips: Sequence[Strip], file: CampaignFile) -> BandQuality:
