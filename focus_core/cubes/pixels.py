@@ -42,7 +42,7 @@ def write_pixels(folder: Path, flight: Flight, scale: float, parts: Parts) -> No
         here = (slice(tops[down], tops[down + 1]), slice(lefts[across], lefts[across + 1]))
         stored = quantise(values, scale)
         group["reflectance"][:, *here] = stored
-        group["valid"][here] = (stored[flight.quality.good] != FILL).all(axis=0)
+        group["valid"][here] = _valid(stored, flight.quality.good)
         chunks = [*folder.glob(f"reflectance/c/*/{down}/{across}"), *folder.glob(f"valid/c/{down}/{across}")]
         finishing.append(disk.submit(parts.finish, f"{down}/{across}", chunks))
 
@@ -54,3 +54,11 @@ def write_pixels(folder: Path, flight: Flight, scale: float, parts: Parts) -> No
         dask.compute([one(blocks[place], *place) for place in missing])
     for part in finishing:
         part.result()
+
+
+def _valid(stored: npt.NDArray[np.int16], good: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return where no good band is missing; band by band, because to pick bands out of an array copies it."""
+    valid = np.ones(stored.shape[1:], dtype=np.bool_)
+    for band in np.flatnonzero(good):
+        valid &= stored[band] != FILL
+    return valid

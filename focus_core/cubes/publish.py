@@ -23,11 +23,13 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO, TypeGuard
 
 from focus_core import __version__
 from focus_core.config import Settings
+from focus_core.cubes.contents import Contents
 from focus_core.cubes.parts import LEDGER, digests
 from focus_core.cubes.record import local_path, parsed, read_record, to_disk, tree_digest, write_record
 from focus_core.cubes.remote import RemoteFolder, is_remote
@@ -44,6 +46,7 @@ def publish(
     inputs: Mapping[str, str],
     settings: Settings,
     write: Callable[[Path], Metrics],
+    raw: Contents | None = None,
     unfinished: Callable[[Metrics], bool] = lambda metrics: False,
 ) -> Metrics:
     """Run ``write`` unless the target already holds its result, and publish what it wrote.
@@ -61,6 +64,9 @@ def publish(
     write
         Fills the folder it is given and returns the step's metrics. The folder is empty, or, where the writer keeps
         `Parts`, as an interrupted run with the same inputs and settings left it.
+    raw
+        Further inputs, whose content is being hashed: it is waited for where a result is there already, to see whether
+        it is the one asked for, or else after ``write``, and then recorded.
     unfinished
         Says by the metrics of a finished run whether its result can be completed now; ``write`` is then given a copy
         of it to complete.
@@ -75,18 +81,13 @@ def publish(
     TargetError
         If the target cannot be written, is not a folder of ours or another step's, or another writer holds it.
     """
-    wanted = {
-        "step": step,
-        "version": __version__,
-        "inputs": dict(inputs),
-        "settings": settings.model_dump(mode="json"),
-    }
+    wanted = _Wanted(step, inputs, settings, raw)
     if is_remote(uri):
         remote = RemoteFolder(uri)
         with remote.held():
             found = parsed(remote.marker())
-            completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
-            if _is(found, wanted) and not completed:
+            completed = wanted.is_(found) and unfinished(Metrics(found["metrics"]))
+            if wanted.is_(found) and not completed:
                 return Metrics(found["metrics"])
             _refuse_other_step(uri, found, step)
             if found is None and remote.occupied():
@@ -96,15 +97,21 @@ def publish(
                     shutil.rmtree(folder, ignore_errors=True)
                     remote.fetch(folder)
                 metrics = publish(
-                    folder, step=step, inputs=inputs, settings=settings, write=write, unfinished=lambda _: completed
+                    folder,
+                    step=step,
+                    inputs=inputs,
+                    settings=settings,
+                    write=write,
+                    raw=raw,
+                    unfinished=lambda _: completed,
                 )
                 remote.replace(folder)
         return metrics
     target = local_path(uri)
     with _exclusive(target):
         found = read_record(target)
-        completed = _is(found, wanted) and unfinished(Metrics(found["metrics"]))
-        if _is(found, wanted) and not completed:
+        completed = wanted.is_(found) and unfinished(Metrics(found["metrics"]))
+        if wanted.is_(found) and not completed:
             return Metrics(found["metrics"])
         _refuse_other_step(target, found, step)
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -112,9 +119,39 @@ def publish(
         return _written(target, wanted, write, completed)
 
 
-def _written(target: Path, wanted: dict[str, Any], write: Callable[[Path], Metrics], completed: bool) -> Metrics:
+@dataclass(frozen=True)
+class _Wanted:
+    """What makes a result the one that is asked for."""
+
+    step: str
+    inputs: Mapping[str, str]
+    settings: Settings
+    raw: Contents | None
+
+    def record(self) -> dict[str, Any]:
+        """Return what is recorded of it; waits for the digests of raw files."""
+        return self._with(self.raw.digests() if self.raw else {})
+
+    def name(self) -> str:
+        """Return a name that the same has again, as long as nobody touches its raw files; waits for nothing."""
+        content = self._with(self.raw.stamps if self.raw else {})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+    def is_(self, found: dict[str, Any] | None) -> TypeGuard[dict[str, Any]]:
+        """Return whether a record is of this result."""
+        if found is None:
+            return False
+        wanted = self.record()
+        return {key: found.get(key) for key in wanted} == wanted
+
+    def _with(self, raw: Mapping[str, str]) -> dict[str, Any]:
+        settings = self.settings.model_dump(mode="json")
+        return {"step": self.step, "version": __version__, "inputs": {**self.inputs, **raw}, "settings": settings}
+
+
+def _written(target: Path, wanted: _Wanted, write: Callable[[Path], Metrics], completed: bool) -> Metrics:
     """Write beside the target, from a copy of it where that is to be completed, and put the result in its place."""
-    staging = target.with_name(f".{target.name}.partial-{_name_of(wanted)}")
+    staging = target.with_name(f".{target.name}.partial-{wanted.name()}")
     _clean(target, resumed=staging)
     try:
         if completed:
@@ -124,7 +161,8 @@ def _written(target: Path, wanted: dict[str, Any], write: Callable[[Path], Metri
         metrics = write(staging)
         known = digests(staging)
         (staging / LEDGER).unlink(missing_ok=True)
-        write_record(staging, {**wanted, "metrics": metrics, "digest": tree_digest(staging, known)})
+        content = {**wanted.record(), "metrics": metrics}
+        write_record(staging, {**content, "digest": tree_digest(staging, known)})
         _replace(staging, target)
     except FocusError:
         shutil.rmtree(staging, ignore_errors=True)
@@ -187,11 +225,6 @@ def _is_at(handle: TextIO, path: Path) -> bool:
         return False
 
 
-def _name_of(wanted: Mapping[str, Any]) -> str:
-    """Return a name that the same inputs and settings have again."""
-    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()[:32]
-
-
 def _clean(target: Path, *, resumed: Path) -> None:
     """Remove what killed runs left, but for finished parts; the lock is held, so nobody is writing there."""
     for leftover in target.parent.glob(f".{glob.escape(target.name)}.partial-*"):
@@ -208,7 +241,3 @@ def _replace(staging: Path, target: Path) -> None:
     else:
         staging.rename(target)
     to_disk(target.parent)
-
-
-def _is(found: dict[str, Any] | None, wanted: Mapping[str, Any]) -> TypeGuard[dict[str, Any]]:
-    return found is not None and {key: found.get(key) for key in wanted} == wanted

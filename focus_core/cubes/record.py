@@ -8,8 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import MappingProxyType
@@ -62,22 +61,6 @@ def digest(uri: str | Path) -> str:
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
             return hashlib.file_digest(file, "sha256").hexdigest()
     return str(record(uri)["digest"])
-
-
-def raw_digests(paths: Sequence[Path]) -> dict[str, str]:
-    """Return by path the sha256 of each raw file, or of all files of a raw store."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return dict(zip(map(str, paths), pool.map(_raw_digest, paths), strict=True))
-
-
-def _raw_digest(path: Path) -> str:
-    if path.is_file():
-        return digest(path)
-    total = hashlib.sha256()
-    for part in sorted(path.rglob("*")):
-        if part.is_file():
-            total.update(f"{part.relative_to(path).as_posix()}\0{digest(part)}\0".encode())
-    return total.hexdigest()
 
 
 def verify(uri: str | Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from focus_core.config import CampaignFile, IngestSettings
+from focus_core.cubes.contents import hashing
 from focus_core.cubes.flight import Flight, open_flight
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.pixels import write_pixels
 from focus_core.cubes.publish import Metrics, publish
 from focus_core.cubes.readers import open_layer
-from focus_core.cubes.record import digest, local_path, raw_digests
+from focus_core.cubes.record import digest, local_path
 from focus_core.cubes.remote import is_remote
 from focus_core.cubes.schema import CUBE, REFERENCE, SCALE, WAVELENGTH_ATTRS
 from focus_core.cubes.store import quantised, write_store
@@ -79,18 +79,15 @@ def ingest(campaign_file: str, cube_uri: str, reference_uri: str, *, settings: I
         _LOGGER.warning("%s: '%s' is damaged and left out: %s", file.campaign.campaign, item.name, item.reason)
     masks = _masks(file, flight)
     campaign_digest = digest(file.path)
-    # Bands are judged on sampled lines while the files' content is hashed, which waits for the disk.
-    with ThreadPoolExecutor(1) as beside:
-        judged = beside.submit(lambda: flight.quality)
-        contents = raw_digests(flight.files)
-        judged.result()
-    metrics = publish(
-        cube_uri,
-        step="ingest",
-        inputs={"campaign": campaign_digest, **contents},
-        settings=settings,
-        write=lambda folder: _write_cube(folder, file, flight, settings),
-    )
+    with hashing(flight.files) as contents:
+        metrics = publish(
+            cube_uri,
+            step="ingest",
+            inputs={"campaign": campaign_digest},
+            raw=contents,
+            settings=settings,
+            write=lambda folder: _write_cube(folder, file, flight, settings),
+        )
     mask_files = [file.resolve(("masks", name), text) for name, text in file.campaign.masks.items()]
     found = publish(
         reference_uri,
