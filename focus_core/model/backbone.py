@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
+from timm.layers import PatchEmbed
 from timm.models.deit import VisionTransformerDistilled
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
@@ -75,7 +76,8 @@ def layout_of(model: nn.Module) -> TokenLayout:
     ModelError
         If read-only rows would not reproduce the model's own tokens: another class than timm's VisionTransformer,
         its distilled DeiT or Eva (a subclass may add tokens or positions of its own), unknown blocks,
-        tokens dropped on the way, another number of channels than three.
+        tokens dropped on the way; or if a token is not one square patch of the image, or the image has another
+        number of channels than three.
     """
     if type(model) not in (VisionTransformer, VisionTransformerDistilled, Eva):
         raise ModelError(
@@ -87,11 +89,27 @@ def layout_of(model: nn.Module) -> TokenLayout:
         check_block(block, index)
     if vit.patch_drop is not None and not isinstance(vit.patch_drop, nn.Identity):
         raise ModelError("the backbone drops patches; build it with patch_drop_rate=0")
-    channels = vit.patch_embed.proj.weight.shape[1]
-    if channels != _CHANNELS:
-        raise ModelError(f"the backbone takes {channels} channels, a wavelength group has {_CHANNELS}; choose another")
+    _check_patches(vit.patch_embed)
     rows, cols = vit.patch_embed.grid_size
     return TokenLayout(prefix=int(vit.num_prefix_tokens), rows=int(rows), cols=int(cols))
+
+
+def _check_patches(embed: Any) -> None:
+    """Refuse tokens that are not the square patches of a 3-channel image."""
+    if type(embed) is not PatchEmbed:  # behind convolutions tokens overlap, and have no patch of their own
+        raise ModelError(
+            f"the backbone makes its tokens with a {type(embed).__name__}, not of patches; choose a ViT without a "
+            "convolutional stem"
+        )
+    patch, width = embed.patch_size
+    if patch != width:
+        raise ModelError(f"the backbone's patches are {patch} x {width} px, not square; choose another")
+    if any(side % patch for side in embed.img_size):
+        size = " x ".join(map(str, embed.img_size))
+        raise ModelError(f"patches of {patch} px do not divide the input of {size} px; change window.input_px")
+    channels = embed.proj.weight.shape[1]
+    if channels != _CHANNELS:
+        raise ModelError(f"the backbone takes {channels} channels, a wavelength group has {_CHANNELS}; choose another")
 
 
 def freeze(vit: Vit) -> Vit:
@@ -127,11 +145,16 @@ def walk(
             with placement.autocast():  # never across a yield: what reads the tokens is not to be cast
                 tokens = run_block(block, entering, rope)
         if index in blocks:
-            entry = entering.mean(dim=1) if vit.cls_token is None else entering[:, 0]
+            entry = entry_of(vit, entering)
             # Not before the block has run: its own peak need not hold keys and values.
             with placement.autocast():
                 keys, values = key_value_of(block, entering, rope)
             yield BlockTokens(entry, keys.to(placement.dtype), values.to(placement.dtype))
+
+
+def entry_of(vit: Vit, tokens: Float[Tensor, "image token dim"]) -> Float[Tensor, "image dim"]:
+    """Return the state that rows start as: the class token's, or the mean patch's of a model without one."""
+    return tokens[:, vit.num_prefix_tokens :].mean(dim=1) if vit.cls_token is None else tokens[:, 0]
 
 
 def embed(

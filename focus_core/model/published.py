@@ -44,11 +44,7 @@ def published_vit(name: str, arguments: dict[str, Any], *, weights: Path | None)
     if not timm.is_model(name):
         near = ", ".join(timm.list_models(f"*{name.split('.')[0][:12]}*")[:5]) or "timm.list_models()"
         raise ModelError(f"timm knows no model '{name}'; near it: {near}")
-    bare: Any = architecture(name, arguments)
-    layout_of(bare)
-    patch, size = bare.patch_embed.patch_size[0], bare.patch_embed.img_size[0]
-    if size % patch:
-        raise ModelError(f"patches of {patch} px do not divide the input of {size} px; change window.input_px")
+    layout_of(architecture(name, arguments))
     try:
         return timm.create_model(name, pretrained=True, num_classes=0, **source, **arguments)
     except (KeyError, RuntimeError, ValueError, AssertionError) as error:

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from focus_core.model.backbone import embed
+from focus_core.model.backbone import embed, entry_of
 from focus_core.model.blocks import run_block
 from focus_core.rivals.attention import self_attention
 from focus_core.rivals.head import LinearHead
@@ -26,7 +26,7 @@ class Rollout:
 
     @torch.no_grad()
     def explain(self, images: Float[Tensor, "tile group 3 height width"]) -> RivalExplanation:
-        """Run the tiles once; the class token's row is the map, or the mean row of a model without one."""
+        """Run the tiles once; the class token's row is the map, or the patches' mean row of a model without one."""
         vit, layout = self._head.vit, self._head.layout
         tokens, ropes = embed(vit, images.flatten(0, 1))
         attentions = []
@@ -34,8 +34,11 @@ class Rollout:
             attentions.append(self_attention(block, tokens, rope))
             tokens = run_block(block, tokens, rope)
         rolled = roll_out(attentions)
-        row = rolled.mean(dim=1) if vit.cls_token is None else rolled[:, 0]
-        grid = row[:, layout.prefix :].unflatten(1, (layout.rows, layout.cols)).unflatten(0, images.shape[:2])
+        grid = (
+            entry_of(vit, rolled)[:, layout.prefix :]
+            .unflatten(1, (layout.rows, layout.cols))
+            .unflatten(0, images.shape[:2])
+        )
         return RivalExplanation(None, grid[:, None].expand(-1, self._head.weight.shape[0], -1, -1, -1))
 
 

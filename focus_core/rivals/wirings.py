@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from focus_core.errors import ModelError
 from focus_core.model import BandScale, BlockTokens, Focus, ModelSpec
-from focus_core.model.backbone import Look, embed, look
+from focus_core.model.backbone import Look, embed, entry_of, look
 from focus_core.model.blocks import Vit, VitBlock, key_value_of, query_of
 from focus_core.model.rows import Rows, per_image
 from focus_core.rivals.attention import attention_weights, token_query
@@ -120,8 +120,7 @@ class SinkInSequence(Focus):
         for index, (block, rope) in enumerate(zip(self.vit.blocks[: last + 1], ropes, strict=False)):
             keys, values = key_value_of(block, tokens, rope)
             if index in self.spec.read_blocks:
-                entry = tokens.mean(dim=1) if self.vit.cls_token is None else tokens[:, 0]
-                yield BlockTokens(entry, keys, values)
+                yield BlockTokens(entry_of(self.vit, tokens), keys, values)
             if index < last:
                 seen = torch.cat([keys, per_image(sinks[index], len(images))[:, :, None]], dim=2)
                 attention = attention_weights(block, token_query(block, tokens, rope), seen)

@@ -246,7 +246,7 @@ def test_a_published_vit_from_a_local_file_is_trained_on_and_explains(chain: Cha
 
 def test_an_input_that_patches_do_not_fill_is_refused(chain: Chain, tmp_path: Path) -> None:
     settings = PretrainSettings(method="published", timm_name="vit_tiny_patch16_224")
-    with pytest.raises(ModelError, match="patches of 16 px do not divide the input of 12 px"):
+    with pytest.raises(ModelError, match="patches of 16 px do not divide the input of 12 x 12 px"):
         pretrain(chain.tiles, str(tmp_path / "backbone"), settings=settings)
 
 
