@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import dask
+import dask.array as da
 import numpy as np
 import numpy.typing as npt
 
@@ -64,8 +66,7 @@ class Calibration:
             out *= gain[band]
             out += offset[band]
             if self.fill is not None:
-                missing = stored == raw.dtype.type(self.fill) if np.isfinite(self.fill) else np.isnan(stored)
-                out[missing] = np.nan
+                out[_missing(stored, self.fill)] = np.nan
             if self.saturated is not None and stored.max() >= self.saturated:
                 out[stored >= self.saturated] = np.nan
             if not -self.largest <= out.min() <= out.max() <= self.largest:
@@ -123,19 +124,21 @@ def with_references(
 ) -> Calibration:
     """Return the flat-field calibration ``(raw - dark) / (white - dark) × panel``, per band and column.
 
-    The references are averaged over their lines. Where the white reference is not brighter than the dark one, or was
-    saturated, the column is missing in that band; so is every saturated pixel of the image. Counts above the dark grow
-    with the exposure, so where that of the white reference was another, its share of the image's is a factor; the dark
-    is taken as the same for both.
+    The references are averaged over their lines, without what they call missing. Where the white reference is not
+    brighter than the dark one, or was saturated, the column is missing in that band; so is every saturated pixel of the
+    image. Counts above the dark grow with the exposure, so where that of the white reference was another, its share of
+    the image's is a factor; the dark is taken as the same for both. Factors in the files' own headers must be the same
+    in all three, and then cancel out.
 
     Raises
     ------
     CubeError
-        If a reference has another width, other bands or another type than the image, or the files and the campaign
-        name different exposures.
+        If a reference has another width, other bands, another type or another factor than the image, or the files and
+        the campaign name different exposures.
     """
     for role, reference in (("white", white), ("dark", dark)):
         _refuse_geometry(cube, reference, role)
+        _refuse_other_factor(cube, reference, role)
     exposure, told = _exposure(cube, white, entry)
     ceiling = _saturated(cube, entry)
     if ceiling is None and cube.data.dtype.kind in "iu":
@@ -183,13 +186,42 @@ def _refuse_geometry(cube: OpenedCube, reference: OpenedCube, role: str) -> None
         raise CubeError(f"{reference.path}: the {role} reference has other wavelengths than {cube.path.name}")
 
 
+def _refuse_other_factor(cube: OpenedCube, reference: OpenedCube, role: str) -> None:
+    for name, neutral in (("gain", 1.0), ("offset", 0.0)):
+        found, wanted = (
+            np.full(cube.bands, neutral) if (values := getattr(one, name)) is None else values
+            for one in (reference, cube)
+        )
+        if not np.allclose(found, wanted, rtol=_AGREE, atol=0.0):
+            band = int(np.abs(found - wanted).argmax())
+            raise CubeError(
+                f"{reference.path}: the {role} reference has {name} {found[band]:g} in band {band + 1} "
+                f"({reference.gain_source}), {cube.path.name} {wanted[band]:g} ({cube.gain_source}); counts can be "
+                "compared only where both are the same"
+            )
+
+
+def _missing(stored: Any, fill: float) -> Any:
+    """Return where numbers, of NumPy or Dask, are the fill, as their type holds it."""
+    return stored == stored.dtype.type(fill) if np.isfinite(fill) else np.isnan(stored)
+
+
+def _known(reference: OpenedCube) -> Any:
+    """Return where a reference ``(band, y, x)`` holds counts."""
+    fill = _fill(reference)
+    return da.ones_like(reference.data, dtype=np.bool_) if fill is None else ~_missing(reference.data, fill)
+
+
 def _mean_line(reference: OpenedCube) -> npt.NDArray[np.float64]:
-    """Average over lines ``(band, x)``, counts."""
-    return np.asarray(reference.data.mean(axis=1, dtype=np.float64).compute(), dtype=np.float64)
+    """Average over lines ``(band, x)``, counts; NaN where all are missing."""
+    known = _known(reference)
+    total = da.where(known, reference.data, 0).sum(axis=1, dtype=np.float64)
+    found, count = dask.compute(total, known.sum(axis=1))
+    return np.asarray(np.divide(found, count, out=np.full(found.shape, np.nan), where=count > 0))
 
 
 def _ever_full(reference: OpenedCube, ceiling: int) -> npt.NDArray[np.bool_]:
-    return np.asarray((reference.data >= ceiling).any(axis=1).compute())
+    return np.asarray((_known(reference) & (reference.data >= ceiling)).any(axis=1).compute())
 
 
 def _saturated(cube: OpenedCube, entry: RawFile) -> int | None:

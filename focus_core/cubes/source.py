@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from rasterio import Affine
 
-from focus_core.config import Campaign, CampaignFile, RawFile
+from focus_core.config import CampaignFile, RawFile
 from focus_core.cubes.axes import PIXELS, PixelGrid
 from focus_core.cubes.calibrate import Calibration, with_references, without_references
 from focus_core.cubes.crs import campaign_crs, same_crs
@@ -95,7 +95,7 @@ def open_source(file: CampaignFile, where: Key, entry: RawFile, first: PixelGrid
     if entry.white is None or entry.dark is None:
         calibration = without_references(cube, entry, wavelengths.order, campaign)
         return Source(cube, (), grid, wavelengths, calibration)
-    _refuse_calibrated(file, where, entry, campaign)
+    _refuse_calibrated(file, where, entry, cube)
     white, dark = (
         open_raw(file.resolve((*where, key), text), variable=entry.variable)
         for key, text in (("white", entry.white), ("dark", entry.dark))
@@ -104,9 +104,15 @@ def open_source(file: CampaignFile, where: Key, entry: RawFile, first: PixelGrid
     return Source(cube, (white, dark), grid, wavelengths, calibration)
 
 
-def _refuse_calibrated(file: CampaignFile, where: Key, entry: RawFile, campaign: Campaign) -> None:
-    if campaign.quantity != "reflectance":
+def _refuse_calibrated(file: CampaignFile, where: Key, entry: RawFile, cube: OpenedCube) -> None:
+    if file.campaign.quantity != "reflectance":
         raise file.error((*where, "white"), "white and dark references give reflectance; write 'quantity: reflectance'")
+    if cube.quantity is not None:
+        raise file.error(
+            (*where, "white"),
+            f"would calibrate {cube.path.name} twice, which holds {cube.quantity} ({cube.gain_source}); leave 'white' "
+            "and 'dark' out, or correct its header if it holds counts",
+        )
     if entry.scale is not None:
         raise file.error((*where, "scale"), "cannot stand beside references, which give the scale; leave it out")
 

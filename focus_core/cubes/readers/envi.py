@@ -26,7 +26,8 @@ _MAPPED_BYTES = 16 * 2**20
 _DATA_SUFFIXES = ("", ".raw", ".img", ".dat", ".bsq", ".bil", ".bip", ".bin", ".sli")
 _EXPOSURE = ("tint", "shutter", "exposure", "exposure time", "integration time")
 """Keys in which cameras' programs keep the exposure (Specim, Resonon, others)."""
-_NUMBER = re.compile(r"\d+(?:\.\d+)?")
+_DURATION = re.compile(r"(\d+(?:[.,]\d+)?(?:e[+-]?\d+)?)\s*(s|sec|seconds|ms|msec|us|µs|μs)?", re.IGNORECASE)
+_IN_MS = {None: 1.0, "ms": 1.0, "msec": 1.0, "us": 1e-3, "µs": 1e-3, "μs": 1e-3}
 _NAMED_WAVELENGTH = re.compile(
     r"(\d+(?:\.\d+)?)\s*(nm|nanometers?|um|µm|micrometers?|microns?)\b|\((\d+(?:\.\d+)?)\)\s*$", re.IGNORECASE
 )
@@ -86,6 +87,7 @@ def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
         gain=gain,
         offset=offset,
         gain_source=gain_source,
+        quantity="reflectance" if "reflectance scale factor" in header.fields else None,
         exposure=_exposure(header),
         transform=transform,
         crs=crs,
@@ -200,8 +202,16 @@ def _gain(header: EnviHeader, bands: int) -> tuple[npt.NDArray[np.float64] | Non
 
 
 def _exposure(header: EnviHeader) -> float | None:
-    found = [_NUMBER.match(header.fields[key].strip("{} ")) for key in _EXPOSURE if key in header.fields]
-    values = {float(number[0]) for number in found if number}
+    """Return the exposure in ms by its unit, without one as it stands; text such as 'auto' names none."""
+    values = set()
+    for key in _EXPOSURE:
+        text = header.fields.get(key, "").strip("{} ")
+        if not text[:1].isdigit():
+            continue
+        found = _DURATION.fullmatch(text)
+        if found is None:
+            raise header.error(key, f"expected one exposure in ms, found '{text[:40]}'; correct it")
+        values.add(float(found[1].replace(",", ".")) * _IN_MS.get(found[2] and found[2].lower(), 1e3))
     return values.pop() if len(values) == 1 and min(values) > 0.0 else None
 
 

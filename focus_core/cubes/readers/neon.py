@@ -65,6 +65,7 @@ def _opened(path: Path, found: dict[str, Any], metadata: str, stored: Any) -> Op
         fill=number(path, stored, "Data_Ignore_Value"),
         gain=None if scale is None else np.full(data.shape[0], 1.0 / scale),
         gain_source="none in the file" if scale is None else f"attribute 'Scale_Factor' {scale:g}",
+        quantity="reflectance",
         transform=transform,
         crs=crs,
     )

@@ -112,6 +112,64 @@ def test_exposures_in_the_headers_count_and_may_not_be_contradicted(field: Field
 
 
 @pytest.mark.parametrize(
+    ("image", "white"),
+    [("5.0e-01", "1.0E+00"), ("1,25", "2,5"), ("500 us", "1 ms"), ("0.5 s", "1 sec"), ("10", "20 ms")],
+)
+def test_exposures_are_read_as_cameras_write_them(field: Field, image: str, white: str) -> None:
+    for name, ms in (("a", image), ("w", white), ("d", "auto")):
+        write_envi(
+            field.folder / f"{name}.raw", np.full((24, 2, 8), ord(name), np.uint16), map_info=map_info(), tint=ms
+        )
+    field.write(cubes=[{"image": "a.raw", "white": "w.raw", "dark": "d.raw"}], masks=None)
+    (source,) = open_flight(field.file(), chunk_px=32).sources
+    assert source.calibration.decision.endswith("which was exposed 2 times as long as the image")
+    write_envi(field.folder / "w.raw", np.full((24, 2, 8), 200, np.uint16), tint="{10, 20}")
+    with pytest.raises(CubeError, match=r"w\.hdr: 'tint': expected one exposure in ms, found '10, 20'; correct it"):
+        open_flight(field.file(), chunk_px=32)
+
+
+@pytest.mark.parametrize("fill", [-9999.0, 32_767.0, float("nan")])
+def test_what_a_reference_calls_missing_is_not_averaged(fill: float) -> None:
+    kind = np.float32 if np.isnan(fill) else np.int16
+    scan, white, dark = (np.full((3, 4, 5), level, kind) for level in (2_000, 4_000, 0))
+    white[0, 1, 2] = white[1, :, 3] = dark[2, 0, 4] = fill
+    missing = np.zeros(scan.shape, np.bool_)
+    missing[1, :, 3] = True  # no line of the reference has it
+    opened = [cube(values, fill=fill) for values in (scan, white, dark)]
+    found = with_references(*opened, PLAIN, ORDER).apply(opened[0].data).compute()
+    np.testing.assert_array_equal(found, np.where(missing, np.float32(np.nan), np.float32(0.5)))
+
+
+def test_factors_in_the_files_must_be_one_and_cancel_out(field: Field) -> None:
+    scan, white, dark = (np.full((3, 4, 5), level, np.uint16) for level in (2_000, 4_000, 0))
+    gain, offset = np.array([1e-9, 2e-9, 3e-9]), np.array([0.0, 1e-9, 0.0])
+    opened = [cube(values, gain=gain, offset=offset) for values in (scan, white, dark)]
+    np.testing.assert_allclose(with_references(*opened, PLAIN, ORDER).apply(opened[0].data).compute(), 0.5)
+    for fields, message in (
+        ({"gain": 2 * gain, "offset": offset}, r"the white reference has gain 6e-09 in band 3"),
+        ({"gain": gain}, r"the white reference has offset 0 in band 2 .*, scan\.raw 1e-09"),
+        ({}, r"has gain 1 in band 1 \(none in the file\)"),
+    ):
+        with pytest.raises(CubeError, match=message):
+            with_references(opened[0], cube(white, **fields), opened[2], PLAIN, ORDER)
+
+
+def test_what_is_reflectance_already_is_neither_calibrated_nor_called_radiance(field: Field) -> None:
+    scan = (field.reflectance * 10_000).round().astype(np.uint16)
+    write_envi(field.folder / "a.raw", scan, map_info=map_info(), reflectance_scale_factor="10000")
+    first = field.content["cubes"][0]
+    field.write(cubes=[first | {"image": "a.raw"}], masks=None)
+    with pytest.raises(
+        CampaignError,
+        match=r"cubes\.0\.white: would calibrate a\.hdr twice, .* reflectance \('reflectance scale factor' 10000",
+    ):
+        open_flight(field.file(), chunk_px=32)
+    field.write(cubes=[{"image": "a.raw"}], quantity="radiance")
+    with pytest.raises(CampaignError, match=r"quantity: is radiance, but a\.hdr holds reflectance"):
+        open_flight(field.file(), chunk_px=32)
+
+
+@pytest.mark.parametrize(
     ("white", "message"),
     [
         (

@@ -72,6 +72,7 @@ def test_neon_has_wavelengths_scale_fill_and_place(tmp_path: Path) -> None:
     assert found.gain is not None
     np.testing.assert_allclose(found.gain, 1e-4)
     assert (found.fill, found.gain_source) == (-9999, "attribute 'Scale_Factor' 10000")
+    assert found.quantity == "reflectance"
     assert found.crs.to_epsg() == 32611
     assert (found.transform.c, found.transform.f, found.transform.a) == (257_000, 4_112_000, 1)
 
