@@ -89,7 +89,7 @@ def plot_spectra(cube_uri: str | Path, plots: gpd.GeoDataFrame) -> xr.Dataset:
 
 def _refuse_other_crs(grid: PixelGrid, plots: gpd.GeoDataFrame, where: str) -> None:
     other = None if plots.crs is None else CRS.from_wkt(plots.crs.to_wkt())
-    if (grid.crs is None) != (other is None) or (other is not None and not same_crs(grid.crs, other)):
+    if not same_crs(grid.crs, other):
         raise StoreError(f"'{where}' lies in {grid.crs}, the plots in {other}; give the plots in the cube's CRS")
 
 

@@ -26,7 +26,9 @@ def campaign_crs(file: CampaignFile) -> Any:
 
 
 def same_crs(one: Any, other: Any) -> bool:
-    """Return whether two CRS mean the same, however their names are written."""
+    """Return whether two CRS mean the same, however their names are written; none, for pixels, is itself only."""
+    if one is None or other is None:
+        return one is other
     if one == other:
         return True
     codes = [crs.to_epsg(confidence_threshold=25) for crs in (one, other)]

@@ -18,7 +18,7 @@ from rasterio.crs import CRS
 from rasterio.features import shapes
 
 from focus_core.config import CampaignFile, RasterPlots, VectorPlots
-from focus_core.cubes.axes import PixelBox
+from focus_core.cubes.axes import PixelBox, Shape2d
 from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.folds import assign_folds
 from focus_core.cubes.mosaic import place
@@ -30,13 +30,15 @@ _HOLDS_A_WINDOW = 0.25
 _GEOGRAPHIC = "EPSG:4326"
 
 
-def read_plots(file: CampaignFile) -> gpd.GeoDataFrame:
+def read_plots(file: CampaignFile, shape: Shape2d | None = None) -> gpd.GeoDataFrame:
     """Read the plots of a campaign.
 
     Parameters
     ----------
     file
         The campaign.
+    shape
+        Extent of the cube, where it is known: without a CRS, a label raster must have the same.
 
     Returns
     -------
@@ -48,12 +50,13 @@ def read_plots(file: CampaignFile) -> gpd.GeoDataFrame:
     Raises
     ------
     CampaignError
-        If two plots have one id, a label is not among the classes, a polygon is broken, or the CRS does not fit.
+        If two plots have one id, a label is not among the classes, a polygon is broken, or the CRS or extent of a
+        label raster does not fit.
     MissingInputError
         If the file does not exist.
     """
     form = file.campaign.plots
-    plots = _read_vector(file, form) if isinstance(form, VectorPlots) else _read_raster(file, form)
+    plots = _read_vector(file, form) if isinstance(form, VectorPlots) else _read_raster(file, form, shape)
     repeated = plots.index[plots.index.duplicated()].unique()
     if len(repeated):
         raise file.error(("plots",), f"two plots have one id: {', '.join(repeated[:5])}; ids must be unique")
@@ -127,7 +130,7 @@ def _labels(file: CampaignFile, ids: list[str], column: Any) -> list[int]:
 
 def _text(value: Any) -> str:
     """Return an id as text: a number that a file keeps as 7.0 is '7', and nothing is ''."""
-    if pd.isna(value):
+    if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
 
@@ -162,16 +165,23 @@ def _refuse_broken(file: CampaignFile, path: Path, ids: list[str], frame: gpd.Ge
             raise file.error(("plots", "file"), f"'{path.name}': plot '{name}' is broken: {why}; repair it")
 
 
-def _read_raster(file: CampaignFile, form: RasterPlots) -> gpd.GeoDataFrame:
+def _read_raster(file: CampaignFile, form: RasterPlots, shape: Shape2d | None) -> gpd.GeoDataFrame:
     layer, wanted = _label_map(file, form), campaign_crs(file)
+    if wanted is None and shape is not None and layer.grid.shape != shape:
+        raise file.error(
+            ("plots", "raster"),
+            f"'{Path(form.raster[0]).name}' has {layer.grid.shape}, the cube {shape}, and 'crs' is null: nothing says "
+            "where the one lies on the other; cut or turn it to the cube's pixels",
+        )
     missing = [number for number in form.values if not (layer.values == number).any()]
     if missing:
         first, *others = form.raster
         name = f"'{Path(first).name}'" + (f" with {len(others)} more" if others else "")
         raise file.error(("plots", "values"), f"{name} holds no pixel with {missing}; correct the numbers")
     ids, labels, blocks, geometry = [], [], [], []
-    for number, name in form.values.items():
-        for block, mask, box in _blocks(layer.values == number, form.block_px):
+    for name in sorted(set(form.values.values())):
+        numbers = [number for number, named in form.values.items() if named == name]
+        for block, mask, box in _blocks(np.isin(layer.values, numbers), form.block_px):
             move = layer.grid.part(box).transform
             found = [shapely.geometry.shape(item) for item, _ in shapes(mask.astype(np.uint8), mask, transform=move)]
             ids.append(f"{name}-{block}")
@@ -189,9 +199,8 @@ def _label_map(file: CampaignFile, form: RasterPlots) -> Layer:
     named = []
     for path in file.plots_paths:
         layer = open_layer(path, form.variable)
-        crs = layer.grid.crs
-        if (wanted is None) != (crs is None) or (wanted and not same_crs(wanted, crs)):
-            raise file.error(("plots", "raster"), f"'{path.name}' lies in {crs}, the campaign in {wanted}")
+        if not same_crs(wanted, layer.grid.crs):
+            raise file.error(("plots", "raster"), f"'{path.name}' lies in {layer.grid.crs}, the campaign in {wanted}")
         named.append((path.name, layer))
     if len(named) == 1:
         return named[0][1]

@@ -20,6 +20,7 @@ from rich.progress import Progress
 
 from focus_core.config import CampaignFile, IngestSettings
 from focus_core.cubes.contents import hashing
+from focus_core.cubes.crs import same_crs
 from focus_core.cubes.flight import Flight, open_flight
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.pixels import write_pixels
@@ -225,13 +226,11 @@ def _masks(file: CampaignFile, flight: Flight) -> dict[str, npt.NDArray[np.bool_
         layer = open_layer(file.resolve(where, text))
         if flight.left_out:  # masks are drawn on all cubes
             layer = layer.part_on(flight.grid)
-        on_grid = layer.grid.same_pixels(flight.grid)
-        if not on_grid or (layer.grid.crs is None) != (flight.grid.crs is None):
-            raise file.error(
-                where,
-                f"'{text}' has {layer.grid.shape} at {tuple(layer.grid.transform)[:6]}, the cube has "
-                f"{flight.grid.shape} at {tuple(flight.grid.transform)[:6]}; draw masks on the cube's grid",
+        if not (layer.grid.same_pixels(flight.grid) and same_crs(layer.grid.crs, flight.grid.crs)):
+            ours, theirs = (
+                f"{grid.shape} at {tuple(grid.transform)[:6]} in {grid.crs}" for grid in (layer.grid, flight.grid)
             )
+            raise file.error(where, f"'{text}' has {ours}, the cube has {theirs}; draw masks on the cube's grid")
         masks[name] = np.asarray(np.nan_to_num(layer.values) != 0)
     return masks
 

@@ -17,7 +17,7 @@ from rich.progress import track
 
 from focus_core.config import FOLDS, CampaignFile, TileSettings
 from focus_core.cubes.axes import PixelGrid
-from focus_core.cubes.crs import campaign_crs
+from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, publish
@@ -62,7 +62,7 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     SettingsError
         If nothing is left of a plot, or its edges cannot be trimmed.
     StoreError
-        If the cube is another campaign's.
+        If the cube is another campaign's, or lies in another CRS.
     MissingInputError
         If an input does not exist.
     TargetError
@@ -84,12 +84,13 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
 
 def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettings) -> Metrics:
     cube = open_store(cube_uri, CUBE)
-    _refuse_other_campaign(file, cube, cube_uri)
+    grid = pixel_grid(cube, cube_uri)
+    _refuse_other_campaign(file, cube, grid, cube_uri)
     array = zarr.open_group(zarr_store(cube_uri), mode="r")["reflectance"]
-    valid, grid = cube["valid"].to_numpy(), pixel_grid(cube, cube_uri)
+    valid = cube["valid"].to_numpy()
     tiling = tile_campaign(
         file,
-        trimmed(read_plots(file), settings),
+        trimmed(read_plots(file, grid.shape), settings),
         grid,
         valid,
         min_valid_fraction=settings.min_valid_fraction,
@@ -146,11 +147,14 @@ def _fill(folder: Path, name: str, shards: Iterator[npt.NDArray[np.int16]], coun
         start += len(tiles)
 
 
-def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, cube_uri: str) -> None:
+def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, grid: PixelGrid, cube_uri: str) -> None:
     for key in ("campaign", "quantity"):
         wanted, found = getattr(file.campaign, key), cube.attrs[key]
         if wanted != found:
             raise StoreError(f"'{cube_uri}': {key} '{found}', but {file.path.name} says '{wanted}'; run ingest again")
+    wanted_crs = campaign_crs(file)
+    if not same_crs(wanted_crs, grid.crs):
+        raise StoreError(f"'{cube_uri}' lies in {grid.crs}, but {file.path.name} says {wanted_crs}; run ingest again")
 
 
 def _layout(

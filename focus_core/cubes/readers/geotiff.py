@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import rasterio
+from rasterio import Affine
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
 from focus_core.cubes.readers.band_tags import read_band_tags
@@ -49,6 +51,38 @@ def open_raster(path: Path, *, page: int | None = None) -> Iterator[Any]:
         raise CubeError(f"{path}: cannot be read as GeoTIFF ({error}); copy the file again") from error
 
 
+def upright(path: Path, file: Any) -> Affine | None:
+    """Return the transform of an open raster; none where it has no georeference.
+
+    Raises
+    ------
+    CubeError
+        If it is rotated or mirrored.
+    """
+    place: Affine = file.transform
+    if place.is_identity:
+        return None
+    if not (place.is_rectilinear and place.b == 0.0 and place.e < 0.0):
+        raise CubeError(f"{path}: rotated or mirrored images are not read; resample north-up first")
+    return place
+
+
+def refuse_masked(path: Path, file: Any) -> None:
+    """Refuse an open raster that hides pixels by an alpha band or a mask, whose numbers would pass for data.
+
+    Raises
+    ------
+    CubeError
+        If it does.
+    """
+    alpha = ColorInterp.alpha in file.colorinterp  # no mask to GDAL where there are more than four bands
+    if alpha or any(MaskFlags.per_dataset in flags for flags in file.mask_flag_enums):
+        raise CubeError(
+            f"{path}: hides pixels by {'an alpha band' if alpha else 'a mask'}, which is not read; "
+            "export it without, and with a number for missing pixels (nodata)"
+        )
+
+
 def _read(path: Path, part: tuple[slice, ...]) -> Any:
     bands, rows, cols = part
     with open_raster(path) as file:
@@ -63,7 +97,7 @@ def open_geotiff(path: Path) -> OpenedCube:
     Raises
     ------
     CubeError
-        If it is not a readable TIFF, is rotated, or its tags contradict each other.
+        If it is not a readable TIFF, is rotated, hides pixels by a mask, or its tags contradict each other.
     """
     with open_raster(path) as file:
         return _opened(path, file)
@@ -75,9 +109,8 @@ def _opened(path: Path, file: Any) -> OpenedCube:
     tags = read_band_tags(path, file)
     gain, offset = np.array(file.scales, dtype=np.float64), np.array(file.offsets, dtype=np.float64)
     scaled = bool((gain != 1.0).any() or (offset != 0.0).any())
-    georeferenced = not file.transform.is_identity
-    if georeferenced and not (file.transform.is_rectilinear and file.transform.b == 0.0 and file.transform.e < 0.0):
-        raise CubeError(f"{path}: rotated or mirrored images are not read; resample north-up first")
+    refuse_masked(path, file)
+    transform = upright(path, file)
     dtype = np.dtype(file.dtypes[0])
     refuse_inflation(path, "image", file.count * file.height * file.width * dtype.itemsize, path.stat().st_size)
     stored = StoredArray(partial(_read, path), (file.count, file.height, file.width), dtype, (0, 1, 2))
@@ -94,6 +127,6 @@ def _opened(path: Path, file: Any) -> OpenedCube:
         gain=gain if scaled else None,
         offset=offset if scaled else None,
         gain_source="band scales" if scaled else "none in the file",
-        transform=file.transform if georeferenced else None,
-        crs=file.crs if georeferenced else None,
+        transform=transform,
+        crs=None if transform is None else file.crs,
     )

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from focus_core.cubes.axes import PIXELS, PixelBox, PixelGrid, Shape2d
-from focus_core.cubes.readers.geotiff import open_raster
+from focus_core.cubes.readers.geotiff import open_raster, refuse_masked, upright
 from focus_core.cubes.readers.matlab import read_matlab
 from focus_core.cubes.readers.sniff import Format, sniff
 from focus_core.errors import CubeError
@@ -37,7 +37,7 @@ def open_layer(path: Path, variable: str | None = None) -> Layer:
     Raises
     ------
     CubeError
-        If the file is neither, or holds more than one layer.
+        If the file is neither, holds more than one layer, is rotated, or hides pixels by a mask.
     """
     kind = sniff(path)
     if kind is Format.MATLAB:
@@ -48,9 +48,10 @@ def open_layer(path: Path, variable: str | None = None) -> Layer:
     with open_raster(path) as file:
         if file.count != 1:
             raise CubeError(f"{path}: expected one band, found {file.count}")
+        refuse_masked(path, file)
         values = np.asarray(file.read(1))
         if file.nodata is not None:
             # The narrowest floats that hold the numbers exactly: a byte becomes two, not eight.
             numbers = values.astype(np.result_type(values, np.float16))
             values = np.where(values == file.nodata, numbers.dtype.type(np.nan), numbers)
-        return Layer(values, PixelGrid(Shape2d(file.height, file.width), file.transform, file.crs))
+        return Layer(values, PixelGrid(Shape2d(file.height, file.width), upright(path, file) or PIXELS, file.crs))

@@ -1,4 +1,4 @@
-"""TIFF files with a page for each band, as HyperLeaf2024 delivers its leaves: no wavelengths, no georeference.
+"""TIFF files with a page for each band, as HyperLeaf2024 delivers its leaves: no wavelengths, mostly no georeference.
 
 GDAL shows the first page only and lists the others; its list as rasterio sorts it is that of their names (1, 10, 100).
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from focus_core.cubes.readers.geotiff import open_geotiff, open_raster
+from focus_core.cubes.readers.geotiff import open_geotiff, open_raster, refuse_masked, upright
 from focus_core.cubes.readers.protocol import OpenedCube
 from focus_core.cubes.readers.view import StoredArray, refuse_inflation
 from focus_core.errors import CubeError
@@ -57,33 +57,51 @@ def _refuse_cut(path: Path, pages: int) -> None:
         raise CubeError(f"{path}: {pages} pages are listed, {seen} are there; copy it again")
 
 
+class _Page(NamedTuple):
+    """What must be alike in all pages; NaN is no number that equals itself, so what is missing is kept as text."""
+
+    bands: int
+    rows: int
+    cols: int
+    dtype: str
+    missing: str
+
+    def __str__(self) -> str:
+        told = f"{self.bands} band(s) of {self.rows} × {self.cols} px of {self.dtype}"
+        return told if self.missing == "None" else f"{told} with {self.missing} where missing"
+
+
 def _open_pages(path: Path, pages: int) -> OpenedCube:
-    kinds = [_kind(path, page) for page in range(1, pages + 1)]
-    other = next((page for page, kind in enumerate(kinds) if kind != kinds[0] or kind[0] != 1), None)
+    kinds, gain, offset = [], np.ones(pages), np.zeros(pages)
+    for index in range(pages):
+        with open_raster(path, page=index + 1) as file:
+            kinds.append(_Page(file.count, file.height, file.width, file.dtypes[0], str(file.nodata)))
+            refuse_masked(path, file)
+            gain[index], offset[index] = file.scales[0], file.offsets[0]
+            if index == 0:
+                fill, transform, crs = file.nodata, upright(path, file), file.crs
+    other = next((index for index, kind in enumerate(kinds) if kind != kinds[0] or kind.bands != 1), None)
     if other is not None:
         raise CubeError(
-            f"{path}: page {other + 1} holds {_told(kinds[other])}, page 1 {_told(kinds[0])}; "
+            f"{path}: page {other + 1} holds {kinds[other]}, page 1 {kinds[0]}; "
             "a TIFF of many pages is read where each is one band of one image"
         )
-    _, rows, cols, name = kinds[0]
-    dtype = np.dtype(name)
-    refuse_inflation(path, "pages", pages * rows * cols * dtype.itemsize, path.stat().st_size)
+    shape, dtype = (pages, kinds[0].rows, kinds[0].cols), np.dtype(kinds[0].dtype)
+    refuse_inflation(path, "pages", pages * shape[1] * shape[2] * dtype.itemsize, path.stat().st_size)
+    scaled = bool((gain != 1.0).any() or (offset != 0.0).any())
     return OpenedCube(
         path=path,
         files=(path,),
-        data=StoredArray(partial(_read, path), (pages, rows, cols), dtype, (0, 1, 2)).lazy(),
+        data=StoredArray(partial(_read, path), shape, dtype, (0, 1, 2)).lazy(),
         wavelength_source="none in the file",
+        fill=fill,
+        gain=gain if scaled else None,
+        offset=offset if scaled else None,
+        gain_source="scale of each page" if scaled else "none in the file",
+        transform=transform,
+        crs=None if transform is None else crs,
         notes=(f"{pages} pages, each read as a band",),
     )
-
-
-def _kind(path: Path, page: int) -> tuple[int, int, int, str]:
-    with open_raster(path, page=page) as file:
-        return file.count, file.height, file.width, file.dtypes[0]
-
-
-def _told(kind: tuple[int, int, int, str]) -> str:
-    return f"{kind[0]} band(s) of {kind[1]} × {kind[2]} px of {kind[3]}"
 
 
 def _read(path: Path, part: tuple[slice, ...]) -> npt.NDArray[Any]:

@@ -107,10 +107,10 @@ def write_plots(path: Path, plots: list[dict[str, Any]], *, epsg: int | None = 3
     path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def write_mask(path: Path, mask: npt.NDArray[np.bool_], transform: Any = TRANSFORM) -> None:
+def write_mask(path: Path, mask: npt.NDArray[np.bool_], transform: Any = TRANSFORM, crs: int = 32633) -> None:
     with rasterio.open(
         path, "w", driver="GTiff", height=mask.shape[0], width=mask.shape[1], count=1, dtype="uint8",
-        crs=CRS.from_epsg(32633), transform=transform,
+        crs=CRS.from_epsg(crs), transform=transform,
     ) as file:  # fmt: skip
         file.write(mask.astype(np.uint8), 1)
 

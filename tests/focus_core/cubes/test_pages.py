@@ -4,7 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 from PIL import Image
+from rasterio import Affine
+from rasterio.crs import CRS
 
 from focus_core.cubes.readers import open_raw
 from focus_core.errors import CubeError
@@ -30,6 +33,26 @@ def test_pages_come_back_in_their_order(tmp_path: Path) -> None:
     with Image.open(path) as pages:
         pages.seek(99)
         np.testing.assert_array_equal(found.data[99].compute(), np.asarray(pages))
+
+
+def write_page(path: Path, page: np.ndarray, **profile: object) -> None:
+    """Append a page as GDAL does."""
+    shape = {"count": 1, "height": page.shape[0], "width": page.shape[1], "dtype": page.dtype}
+    if path.exists():
+        profile["APPEND_SUBDATASET"] = "YES"
+    with rasterio.open(path, "w", driver="GTiff", **shape, **profile) as file:
+        file.write(page, 1)
+
+
+def test_what_pages_say_of_missing_pixels_scale_and_place_counts(tmp_path: Path) -> None:
+    place = {"crs": CRS.from_epsg(32633), "transform": Affine(2.0, 0.0, 412_000.0, 0.0, -2.0, 5_821_000.0)}
+    for page in RNG.integers(1, 99, (3, 4, 5)).astype(np.int16):
+        write_page(tmp_path / "a.tif", page, nodata=-9, **place)
+    found = open_raw(tmp_path / "a.tif")
+    assert (found.fill, found.transform, found.crs, found.gain) == (-9, place["transform"], place["crs"], None)
+    write_page(tmp_path / "a.tif", page, nodata=0, **place)
+    with pytest.raises(CubeError, match=r"page 4 holds .* of int16 with 0\.0 where missing, page 1 .* with -9\.0 "):
+        open_raw(tmp_path / "a.tif")
 
 
 def test_pages_that_differ_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from rasterio.crs import CRS
 from rasterio.features import rasterize
 
 from focus_core.config import CampaignFile
+from focus_core.cubes.axes import Shape2d
 from focus_core.cubes.plots import read_plots
 from focus_core.errors import CampaignError, CubeError, MissingInputError
 from tests.focus_core.cubes.small_campaign import TRANSFORM, Field, plot, square, write_plots
@@ -46,6 +47,8 @@ def test_numbers_make_good_ids(field: Field) -> None:
     for number, item in enumerate(field.plots):
         item["properties"]["plot"] = number + 1
     assert read_plots(field.write_plots().file()).index.tolist() == list("12345678")
+    field.plots[0]["properties"]["plot"] = ["a", "list"]
+    assert len(read_plots(field.write_plots().file())) == 8
 
 
 def broken(field: Field, index: int, geometry: dict[str, Any] | None) -> None:
@@ -186,6 +189,26 @@ def test_raster_plots_are_a_class_within_a_block(field: Field) -> None:
     assert found[found["label"] == 0].area.sum() == (labels == 3).sum()
     assert found[found["label"] == 1].area.sum() == (labels == 10).sum()
     assert (found.groupby("block")["fold"].nunique() == 1).all()
+
+
+def test_several_numbers_may_be_of_one_class(field: Field) -> None:
+    """Each by itself would be a plot of the same name."""
+    labels = labels_of(field)
+    labels[0:3, 4:8] = 4
+    scipy.io.savemat(field.folder / "gt.mat", {"gt": labels})
+    form = {"raster": "gt.mat", "values": {3: "control", 4: "control", 10: "drought"}, "block_px": 10}
+    found = read_plots(field.write(plots=form).file())
+    assert found.loc["control-r00c00"].geometry.area == np.isin(labels[:10, :10], (3, 4)).sum()
+    assert found[found["label"] == 0].area.sum() == np.isin(labels, (3, 4)).sum()
+
+
+def test_a_label_raster_without_a_place_lies_on_the_whole_cube(field: Field) -> None:
+    labels = labels_of(field)
+    read_plots(field.file(), Shape2d(*labels.shape))
+    with pytest.raises(
+        CampaignError, match=r"plots\.raster: 'gt\.mat' has 20 rows × 30 columns, the cube 30 rows × 20 columns, and"
+    ):
+        read_plots(field.file(), Shape2d(*labels.T.shape))
 
 
 def test_a_number_that_the_raster_does_not_hold(field: Field) -> None:

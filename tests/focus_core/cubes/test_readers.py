@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import rasterio
 import scipy.io
+from rasterio import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp
 
 from focus_core.cubes.readers import open_layer, open_raw
 from focus_core.errors import CubeError
@@ -153,6 +155,27 @@ def test_a_cut_geotiff_is_refused(tmp_path: Path) -> None:
         open_raw(path).data.compute()
 
 
+@pytest.mark.parametrize("internal", [True, False])
+def test_pixels_that_a_mask_or_an_alpha_band_hides_are_no_data(tmp_path: Path, internal: bool) -> None:
+    cube = np.ones((5, 3, 4), np.uint16)
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=internal):
+        path = write_tiff(tmp_path / "masked.tif", cube)
+        with rasterio.open(path, "r+") as file:
+            file.write_mask(np.eye(3, 4, dtype=bool))
+    with pytest.raises(CubeError, match=r"masked\.tif: hides pixels by a mask, which is not read; export it without"):
+        open_raw(path)
+    path = write_tiff(tmp_path / "alpha.tif", cube)
+    with rasterio.open(path, "r+") as file:
+        file.colorinterp = [*file.colorinterp[:-1], ColorInterp.alpha]
+    with pytest.raises(CubeError, match="hides pixels by an alpha band"):
+        open_raw(path)
+    path = write_tiff(tmp_path / "gt.tif", cube[:1])
+    with rasterio.open(path, "r+") as file:
+        file.write_mask(np.eye(3, 4, dtype=bool))
+    with pytest.raises(CubeError, match=r"gt\.tif: hides pixels by a mask"):
+        open_layer(path)
+
+
 def test_formats_are_told_by_content(tmp_path: Path) -> None:
     cube = np.arange(60, dtype=np.int16).reshape(5, 4, 3)
     named_wrong = write_tiff(tmp_path / "tiff.bsq", cube)
@@ -182,6 +205,9 @@ def test_layers_hold_one_plane(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_layer(path).values, [[2**31 - 1, 2**31 - 2, np.nan]])
     with pytest.raises(CubeError, match="expected one band, found 2"):
         open_layer(write_tiff(tmp_path / "two.tif", np.ones((2, 3, 4), np.uint8)))
+    turned = Affine(0.4, 0.3, 412_000.0, 0.3, -0.4, 5_821_000.0)
+    with pytest.raises(CubeError, match="rotated or mirrored images are not read"):
+        open_layer(write_tiff(tmp_path / "turned.tif", plane[None], transform=turned))
 
 
 def test_real_salinas_agrees_with_scipy(real_data: Path) -> None:

@@ -228,8 +228,10 @@ def test_a_grid_for_files_that_have_none(field: Field, tmp_path: Path) -> None:
 def test_masks_on_another_grid(field: Field, tmp_path: Path) -> None:
     write_mask(field.folder / "drought.tif", np.ones((ROWS, COLS - 1), bool))
     refused(field, tmp_path, CampaignError, r"masks\.drought: 'drought\.tif' has 48 rows × 59 columns .* draw masks on")
-    write_mask(field.folder / "drought.tif", np.ones((ROWS, COLS), bool), TRANSFORM.translation(5, 5))
+    write_mask(field.folder / "drought.tif", np.ones((ROWS, COLS), bool), TRANSFORM @ TRANSFORM.translation(5, 5))
     refused(field, tmp_path, CampaignError, r"masks\.drought: .* draw masks on the cube's grid")
+    write_mask(field.folder / "drought.tif", np.ones((ROWS, COLS), bool), crs=32632)
+    refused(field, tmp_path, CampaignError, r"masks\.drought: .* in EPSG:32632, the cube has .* in EPSG:32633; draw")
 
 
 def test_a_target_that_cannot_be_written(field: Field, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, MissingInputError, StoreError, TargetError
 from focus_core.steps.ingest import ingest
 from focus_core.steps.tile import tile
-from tests.focus_core.cubes.small_campaign import Field, make_field, plot, square
+from tests.focus_core.cubes.small_campaign import Field, make_field, plot, square, write_plots
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 
@@ -197,6 +197,10 @@ def test_another_campaigns_cube_is_refused(field: Field, out: Path) -> None:
         run(field.campaign, out)
     field.write(campaign="small-field", quantity="radiance", cubes=[{"image": "strip-1.raw"}])
     with pytest.raises(StoreError, match=r"quantity 'reflectance', but campaign\.yaml says 'radiance'"):
+        run(field.campaign, out)
+    field.write(quantity="reflectance", crs="EPSG:32632")
+    write_plots(field.folder / "plots.geojson", field.plots, epsg=32632)
+    with pytest.raises(StoreError, match=r"lies in EPSG:32633, but campaign\.yaml says EPSG:32632; run ingest again"):
         run(field.campaign, out)
 
 
