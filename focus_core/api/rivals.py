@@ -53,7 +53,7 @@ def rival_table(
     few = _one_a_plot(every, most_windows)
     own, pixels = every.isel(tile=few), read_tiles(held_out, index[few])
     training, validation = (labelled_windows(trained_on, part) for part in ("train", "validation"))
-    head, rivals = fitted_rivals(model, training, validation, ablation_draws=1, seed=seed)
+    head, rivals = fitted_rivals(model, training, validation, seed=seed)
     accuracy = head_accuracy(head, model, held_out.isel(tile=index))
     rows: dict[str, Row] = {"focus": _own_row(model, every, own, truth)}
     for rival in rivals:

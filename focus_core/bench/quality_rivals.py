@@ -52,12 +52,13 @@ def rival_scores(model: Focus, trial: Trial, *, seed: int, prompt_cam_epochs: in
         time over FOCUS's; ``focus.band_iou_over.<rival>``, the mean band IoU over classes as a ratio, on the same
         windows, where the rival has any; ``linear_head.balanced_accuracy``.
     """
-    head, rivals = fitted_rivals(model, trial.train, trial.validation, ablation_draws=1, seed=seed)
+    head, rivals = fitted_rivals(model, trial.train, trial.validation, seed=seed)
     if prompt_cam_epochs:
         settings = PromptCamSettings(epochs=prompt_cam_epochs, seed=seed)
         images, held_out = (model.front_end(each.reflectance).images for each in (trial.train, trial.validation))
         labels = (images, trial.train.label, held_out, trial.validation.label)
-        rivals.append(fit_prompt_cam(model.vit, *labels, reference_images(model, trial.train), settings))
+        control = reference_images(model, trial.train, len(trial.train.label))
+        rivals.append(fit_prompt_cam(model.vit, *labels, control, settings))
     found = {"linear_head.balanced_accuracy": head_accuracy(head, model, trial.test)}
     for rival in rivals:
         logger.info("%s", rival.name)

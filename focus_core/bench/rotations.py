@@ -78,7 +78,7 @@ def _beside(tiles_uri: str, model_uri: str) -> dict[str, float]:
     """Return what the accuracy on test plots is read against."""
     tiles, (model, _) = open_store(tiles_uri, TILES), load_focus(model_uri)
     training, validation = (labelled_windows(tiles, fold) for fold in ("train", "validation"))
-    head, _ = fitted_rivals(model, training, validation, ablation_draws=1, seed=0)
+    head, _ = fitted_rivals(model, training, validation, seed=0)
     test = tiles.isel(tile=of_fold(tiles, "test"))
     return {
         "linear_head.test.balanced_accuracy": head_accuracy(head, model, test),

@@ -30,21 +30,27 @@ _BATCH_TILES, _FEATURE_TILES = 4, 16
 
 
 def fitted_rivals(
-    model: Focus, training: Labelled, validation: Labelled, *, ablation_draws: int, seed: int
+    model: Focus, training: Labelled, validation: Labelled, *, seed: int
 ) -> tuple[LinearHead, list[Rival]]:
     """Fit the linear head on the model's backbone and windows, and return it with every rival that explains it."""
     images, held_out = (model.front_end(each.reflectance).images for each in (training, validation))
     head = fit_head(model.vit, images, training.label, held_out, validation.label)
-    control = reference_images(model, training)[:_REFERENCE_TILES]
-    return head, rivals_on_tiles(head, control, ablation_draws=ablation_draws, seed=seed)
+    return head, rivals_on_tiles(head, reference_images(model, training, _REFERENCE_TILES), seed=seed)
 
 
-def reference_images(model: Focus, training: Labelled) -> Float[Tensor, "reference group 3 height width"]:
-    """Return group images of the training windows of the reference class; without one, of all classes."""
-    own = training.reflectance
-    if model.spec.reference_class is not None:
-        own = own[training.label == model.spec.classes.index(model.spec.reference_class)]
-    images: Tensor = model.front_end(own).images
+def reference_images(model: Focus, training: Labelled, most: int) -> Float[Tensor, "reference group 3 height width"]:
+    """Return group images of at most so many training windows of the reference class; without one, of all alike.
+
+    They are spread over the windows of a class, and so over its plots: FOCUS's own reference is the mean over all.
+    """
+    name = model.spec.reference_class
+    classes = range(len(model.spec.classes)) if name is None else [model.spec.classes.index(name)]
+    chosen = []
+    for cls in classes:
+        windows = torch.nonzero(training.label == cls)[:, 0]
+        count = min(len(windows), max(1, most // len(classes)))
+        chosen.append(windows[torch.arange(count) * len(windows) // max(1, count)])
+    images: Tensor = model.front_end(training.reflectance[torch.cat(chosen)]).images
     return images
 
 

@@ -37,7 +37,6 @@ def rivals_on_tiles(
     head: LinearHead,
     reference_images: Float[Tensor, "reference group 3 height width"],
     *,
-    ablation_draws: int = 4,
     seed: int = 1,
 ) -> list[Rival]:
     """Return every rival that explains the linear head; Prompt-CAM is trained, so it comes from `fit_prompt_cam`.
@@ -48,10 +47,8 @@ def rivals_on_tiles(
         The fitted head.
     reference_images
         Group images of training tiles of the reference class; without one, of all classes alike.
-    ablation_draws
-        Reference tiles that take a group's place in the ablation.
     seed
-        Seed of their draw.
+        Seed of the reference tiles that the ablation draws.
 
     Raises
     ------
@@ -62,7 +59,7 @@ def rivals_on_tiles(
         GradCam(head),
         EigenCam(head),
         IntegratedGradients(head, reference_images),
-        Ablation(head, reference_images, draws=ablation_draws, seed=seed),
+        Ablation(head, reference_images, seed=seed),
         Occlusion(head),
         Rollout(head),
     ]

@@ -27,7 +27,8 @@ class Ablation:
     reference_images
         Group images of training tiles of the reference class.
     draws
-        How many of them are drawn, without repeats; all if there are fewer.
+        How many of them each tile is given, without repeats; all if there are fewer. The next tile of a batch is given
+        the next ones, because what is odd about one would stand in the mean over tiles too.
     seed
         Seed of the draw.
     """
@@ -35,7 +36,7 @@ class Ablation:
     name = "ablation"
     read_out = (
         "fall of the class's contrastive logit when the group's pixels are replaced by those of a reference tile, mean "
-        "over the drawn tiles; signed"
+        "over those drawn for the tile; signed"
     )
 
     def __init__(
@@ -48,18 +49,21 @@ class Ablation:
     ) -> None:
         self._head = head
         order = torch.randperm(len(reference_images), generator=torch.Generator().manual_seed(seed))
-        self._drawn = reference_images[order[:draws]]
+        self._order, self._draws = order, min(draws, len(order))
+        self._references = reference_images
 
     def explain(self, images: Float[Tensor, "tile group 3 height width"]) -> RivalExplanation:
         """Run the tiles once for each group and drawn reference tile; space is not ablated."""
-        falls = [self._falls(images, reference) for reference in self._drawn]
+        first = torch.arange(len(images)) * self._draws
+        drawn = [self._order[(first + draw) % len(self._order)] for draw in range(self._draws)]
+        falls = [self._falls(images, self._references[each]) for each in drawn]
         return RivalExplanation(torch.stack(falls).mean(dim=0), None)
 
     def _falls(
-        self, images: Float[Tensor, "tile group 3 height width"], reference: Float[Tensor, "group 3 height width"]
+        self, images: Float[Tensor, "tile group 3 height width"], others: Float[Tensor, "tile group 3 height width"]
     ) -> Float[Tensor, "tile cls group"]:
         def logits(keep: Float[Tensor, "tile group"]) -> Float[Tensor, "tile cls"]:
-            return self._head.logits(torch.where(keep[:, :, None, None, None] > 0, images, reference))
+            return self._head.logits(torch.where(keep[:, :, None, None, None] > 0, images, others))
 
         falls: Tensor = _ablate(logits, images.new_ones(images.shape[:2])).unflatten(0, (len(images), -1))
         return falls

@@ -129,6 +129,20 @@ def test_ablation_of_an_additive_head_is_the_exact_difference_to_the_mean_refere
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=1e-4)
 
 
+@torch.no_grad()
+def test_ablation_gives_each_tile_reference_tiles_of_its_own(
+    small_head: Callable[..., LinearHead], images: torch.Tensor, reference: torch.Tensor
+) -> None:
+    """One for all tiles would leave its oddity in the mean over tiles, which is a class's curve."""
+    head = small_head()
+    alike = images[:1].expand(3, -1, -1, -1, -1)
+    found = Ablation(head, reference, draws=1).explain(alike).importance
+    assert found is not None
+    wanted = head.evidence(images[:1]) - head.evidence(reference)
+    torch.testing.assert_close(found.mean(dim=0), wanted.mean(dim=0), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.sort(dim=0).values, wanted.sort(dim=0).values, atol=1e-4, rtol=1e-4)
+
+
 def test_ablation_draws_reference_tiles_by_its_seed(
     small_head: Callable[..., LinearHead], images: torch.Tensor, reference: torch.Tensor
 ) -> None:
