@@ -14,6 +14,7 @@ from focus_core.errors import CampaignError, MissingInputError
 
 _LONGEST = 60
 """Characters of a wrong value that are shown."""
+_MOST_VALUES = 1_000_000
 _SHAPES = {"string_type", "list_type", "dict_type", "model_type", "model_attributes_type", "tuple_type"}
 """Findings of a setting that has another form altogether."""
 
@@ -56,11 +57,16 @@ class YamlSource:
             raise CampaignError(f"{path}: cannot be read as UTF-8 text ({error})") from error
         try:
             node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self._refuse_repeated_keys(node)
-            self.data: Any = yaml.safe_load(text)
+            if node is not None:
+                self._counted(node, {})
+            self.data: Any = self._loaded(text, node)
+        except RecursionError as error:
+            raise CampaignError(f"{path}: nested too deep for a file of settings; correct it") from error
         except yaml.MarkedYAMLError as error:
             line = error.problem_mark.line + 1 if error.problem_mark else 1
             raise CampaignError(f"{path}:{line}: not valid YAML: {error.problem}") from error
+        except yaml.YAMLError as error:
+            raise CampaignError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from error
         if not isinstance(node, yaml.MappingNode):
             raise CampaignError(f"{path}:1: expected a mapping of settings, found {type(self.data)}")
         self._root = node
@@ -110,18 +116,44 @@ class YamlSource:
             kept.append(step)
         return line + 1, tuple(kept)
 
-    def _refuse_repeated_keys(self, node: yaml.Node | None) -> None:
-        if isinstance(node, yaml.SequenceNode):
-            for child in node.value:
-                self._refuse_repeated_keys(child)
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, child in node.value:
+    def _loaded(self, text: str, node: yaml.Node | None) -> Any:
+        """Return the content; a value such as the date 2026-13-01 looks like one to YAML, and is none."""
+        try:
+            return yaml.safe_load(text)
+        except ValueError as error:
+            nodes = [node]
+            for found in nodes:
+                if isinstance(found, yaml.CollectionNode):
+                    nodes += [part for item in found.value for part in (item if isinstance(item, tuple) else (item,))]
+                elif isinstance(found, yaml.ScalarNode):
+                    try:
+                        yaml.constructor.SafeConstructor().construct_object(found)
+                    except ValueError as why:
+                        line = found.start_mark.line + 1
+                        raise CampaignError(
+                            f"{self.path}:{line}: '{found.value[:_LONGEST]}' is no value: {why}; correct it"
+                        ) from error
+            raise
+
+    def _counted(self, node: yaml.Node, known: dict[int, int]) -> int:
+        """Return how many values a node holds, aliases written out; refuse a key twice, and what has no end."""
+        if id(node) in known:
+            return known[id(node)]
+        known[id(node)] = _MOST_VALUES  # until it is counted: an alias below stands in what it names
+        total, seen = 1, set[str]()
+        for item in node.value if isinstance(node, yaml.CollectionNode) else ():
+            key, child = item if isinstance(node, yaml.MappingNode) else (None, item)
+            if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
                     line = key.start_mark.line + 1
                     raise CampaignError(f"{self.path}:{line}: the key '{key.value}' stands twice; keep one")
                 seen.add(key.value)
-                self._refuse_repeated_keys(child)
+            total += self._counted(child, known)
+        if total >= _MOST_VALUES:
+            line = node.start_mark.line + 1
+            raise CampaignError(f"{self.path}:{line}: aliases make more than {_MOST_VALUES} values; write them out")
+        known[id(node)] = total
+        return total
 
 
 def _below(key: Sequence[int | str], other: Sequence[int | str]) -> bool:

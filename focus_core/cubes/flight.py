@@ -18,10 +18,15 @@ import numpy.typing as npt
 from focus_core.config import CampaignFile
 from focus_core.cubes.axes import PixelGrid
 from focus_core.cubes.mosaic import Part, mosaic, place
-from focus_core.cubes.quality import BandQuality, judge_bands
+from focus_core.cubes.quality import BandQuality, judge_bands, typical
 from focus_core.cubes.source import Source
 from focus_core.cubes.strip import SAME_BAND_NM, Strip, open_strip, resampled, sample_lines
 from focus_core.errors import CubeError
+
+_LARGEST_MEDIAN = 1.2
+"""Reflectance of a whole scene; single pixels may glint, and a panel may be taken as brighter than it is."""
+_LEAST_BRIGHTEST = 0.005
+"""Clear water reflects more in the blue."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,27 @@ def _strips(file: CampaignFile, *, leave_out_damaged: bool) -> tuple[tuple[Strip
 
 def _judged(strips: Sequence[Strip], file: CampaignFile) -> BandQuality:
     good = np.logical_and.reduce([strip.good for strip in strips])
-    return judge_bands(sample_lines(strips), strips[0].nm, good, file.campaign.bad_ranges_nm)
+    sample = sample_lines(strips)
+    try:
+        found = judge_bands(sample, strips[0].nm, good, file.campaign.bad_ranges_nm)
+    except CubeError as error:
+        raise CubeError(f"{file.path}: {error}") from error
+    if file.campaign.quantity == "reflectance":
+        _refuse_other_scale(file, typical(sample, found.good))
+    return found
+
+
+def _refuse_other_scale(file: CampaignFile, level: npt.NDArray[np.float64] | None) -> None:
+    """Refuse percent, counts, and reflectance that was scaled twice, of which the store would keep next to nothing."""
+    if level is None:
+        return
+    middle, largest = float(np.median(level)), float(level.max())
+    if middle > _LARGEST_MEDIAN or largest < _LEAST_BRIGHTEST:
+        raise file.error(
+            ("cubes",),
+            f"after calibration a band has {middle:.3g} in the median, and the brightest {largest:.3g}, which is no "
+            "reflectance between 0 and 1 (percent, or scaled twice?); correct 'scale', or the scale in the files",
+        )
 
 
 def _on_asked_bands(strip: Strip, file: CampaignFile) -> Strip:

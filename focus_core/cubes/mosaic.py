@@ -18,6 +18,9 @@ from focus_core.cubes.axes import PixelBox, PixelGrid, Shape2d
 from focus_core.errors import CubeError
 
 _ALIGNED_PX = 0.05
+_MOST_EMPTY = 100
+"""A grid has at most so many times the pixels of all files, unless it is small."""
+_SMALL_PIXELS = 10**7
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ def place(grids: Sequence[tuple[str, PixelGrid]]) -> tuple[PixelGrid, list[Pixel
     Raises
     ------
     CubeError
-        If pixel sizes differ or the files are shifted by parts of a pixel.
+        If pixel sizes differ, the files are shifted by parts of a pixel, or next to nothing of the grid is measured.
     """
     name, first = grids[0]
     if len(grids) == 1:
@@ -60,6 +63,13 @@ def place(grids: Sequence[tuple[str, PixelGrid]]) -> tuple[PixelGrid, list[Pixel
     shape = Shape2d(
         rows=max(box.row + box.rows for box in boxes) - top, cols=max(box.col + box.cols for box in boxes) - left
     )
+    measured = sum(box.rows * box.cols for box in boxes)
+    if shape.pixels > max(_MOST_EMPTY * measured, _SMALL_PIXELS):
+        far = max(range(len(boxes)), key=lambda index: abs(boxes[index].row) + abs(boxes[index].col))
+        raise CubeError(
+            f"{grids[far][0]}: lies so far from {name} that both need a grid of {shape}, of which the cubes cover "
+            f"{measured / shape.pixels:.1g}; correct 'grid', or make campaigns of them"
+        )
     origin = PixelBox(top, left, shape.rows, shape.cols)
     return first.part(origin), [box.within(origin) for box in boxes]
 

@@ -27,6 +27,7 @@ limits are those that the National Ecological Observatory Network names in its r
 ``Band_Window_1_Nanometers`` and ``Band_Window_2_Nanometers``). They explain noise and condemn no band: under a lamp,
 indoors or below a drone, a band there measures as well as any."""
 _LEAST_PIXELS = 64
+_TYPICAL_PIXELS = 4096
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,22 @@ def judge_bands(
             "references of the cubes"
         )
     return BandQuality(good=good, reason=tuple(reasons), snr=snr)
+
+
+def typical(sample: npt.NDArray[np.float32], good: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64] | None:
+    """Return the median of each good band ``(band,)`` over some of the pixels that have them all; none without any.
+
+    Parameters
+    ----------
+    sample
+        ``(line, band, x)``, as of `judge_bands`.
+    good
+        ``(band,)``.
+    """
+    pixels = sample[:, good].transpose(0, 2, 1).reshape(-1, int(good.sum()))
+    pixels = pixels[:: max(len(pixels) // _TYPICAL_PIXELS, 1)]
+    pixels = pixels[np.isfinite(pixels).all(axis=1)]
+    return np.median(pixels, axis=0).astype(np.float64) if len(pixels) else None
 
 
 def signal_to_noise(sample: npt.NDArray[np.float32], *, usable: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:

@@ -19,7 +19,7 @@ from focus_core.config import CampaignFile
 from focus_core.cubes.axes import PixelBox, PixelGrid
 from focus_core.cubes.schema import FILL
 from focus_core.cubes.windows import Dropped, PlotPixels, Tile, fold_map, plot_pixels, tiles_of_plot
-from focus_core.errors import CampaignError
+from focus_core.errors import CampaignError, StoreError
 
 USUAL_STDS = 8.0
 """Soil and shade within a crop lie nearer to its median, a white sheet much further off."""
@@ -226,7 +226,12 @@ def _usual_range(
 
 
 def read_tiles(
-    tiling: Tiling, reader: BlockReader, valid: npt.NDArray[np.bool_], statistics: BandStatistics
+    tiling: Tiling,
+    reader: BlockReader,
+    valid: npt.NDArray[np.bool_],
+    statistics: BandStatistics,
+    *,
+    good: npt.NDArray[np.bool_],
 ) -> Iterator[npt.NDArray[np.int16]]:
     """Yield the stored numbers of each plot's windows ``(tile, band, ty, tx)``.
 
@@ -242,6 +247,13 @@ def read_tiles(
         The cube's valid pixels ``(y, x)``.
     statistics
         Gets each pixel of a training window once; each pixel of any window where there is no training window.
+    good
+        The cube's good bands ``(band,)``, which every valid pixel has.
+
+    Raises
+    ------
+    StoreError
+        If a valid pixel lacks one: Zarr reads a chunk that is not there as missing.
     """
     training = any(tile.plot.fold == "train" for tile in tiling.tiles)
     for _, group in groupby(tiling.tiles, key=lambda tile: tile.plot.plot):
@@ -249,6 +261,10 @@ def read_tiles(
         plot = tiles[0].plot
         usable = plot.inside & valid[plot.box.slices]
         spectra = reader.read(plot.box)
+        if any((spectra[band][usable] == FILL).any() for band in np.flatnonzero(good)):
+            raise StoreError(
+                f"the cube has lost pixels of plot '{plot.plot}' since it was written; remove it and run ingest again"
+            )
         spectra[:, ~usable] = FILL
         size = tiles[0].window.size
         out = np.full((len(tiles), spectra.shape[0], size, size), FILL, dtype=np.int16)

@@ -21,7 +21,7 @@ from focus_core.cubes.crs import campaign_crs, same_crs
 from focus_core.cubes.parts import Parts
 from focus_core.cubes.plots import read_plots
 from focus_core.cubes.publish import Metrics, publish
-from focus_core.cubes.record import digest
+from focus_core.cubes.record import digest, record
 from focus_core.cubes.schema import CUBE, TILES
 from focus_core.cubes.store import QUICK, open_store, pixel_grid, quantised, write_store, zarr_store
 from focus_core.cubes.tiling import BandStatistics, BlockReader, Tiling, read_tiles, tile_campaign
@@ -62,7 +62,7 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     SettingsError
         If nothing is left of a plot, or its edges cannot be trimmed.
     StoreError
-        If the cube is another campaign's, or lies in another CRS.
+        If the cube is another campaign's, lies in another CRS, or has lost a part.
     MissingInputError
         If an input does not exist.
     TargetError
@@ -87,7 +87,7 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
     grid = pixel_grid(cube, cube_uri)
     _refuse_other_campaign(file, cube, grid, cube_uri)
     array = zarr.open_group(zarr_store(cube_uri), mode="r")["reflectance"]
-    valid = cube["valid"].to_numpy()
+    valid = _valid(cube, cube_uri)
     tiling = tile_campaign(
         file,
         trimmed(read_plots(file, grid.shape), settings),
@@ -103,7 +103,7 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
     dataset = _layout(file, cube, tiling, settings, grid)
     parts = Parts(folder, lambda: _lay_out(folder, dataset, scale, shard))
     reader, statistics = BlockReader(array), BandStatistics(cube.sizes["band"])
-    shards = _in_shards(read_tiles(tiling, reader, valid, statistics), shard)
+    shards = _in_shards(read_tiles(tiling, reader, valid, statistics, good=cube["good_band"].to_numpy()), shard)
     _fill(folder, f"tile {file.campaign.campaign}", shards, -(-len(tiling.tiles) // shard), parts)
     group = zarr.open_group(folder, mode="r+")
     for name, values in statistics.scaled(scale).items():
@@ -155,6 +155,18 @@ def _refuse_other_campaign(file: CampaignFile, cube: xr.Dataset, grid: PixelGrid
     wanted_crs = campaign_crs(file)
     if not same_crs(wanted_crs, grid.crs):
         raise StoreError(f"'{cube_uri}' lies in {grid.crs}, but {file.path.name} says {wanted_crs}; run ingest again")
+
+
+def _valid(cube: xr.Dataset, cube_uri: str) -> npt.NDArray[np.bool_]:
+    """Return the valid pixels; of a chunk that is not there, Zarr would say that none is."""
+    valid = cube["valid"].to_numpy()
+    counted = record(cube_uri)["metrics"].get("invalid_pixels")
+    if counted is not None and counted != (found := valid.size - int(valid.sum())):
+        raise StoreError(
+            f"'{cube_uri}' has {found} invalid pixels, but {counted:.0f} when it was written: part of it is lost; "
+            "remove it and run ingest again"
+        )
+    return valid
 
 
 def _layout(

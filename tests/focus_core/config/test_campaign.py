@@ -5,6 +5,7 @@ import pytest
 import yaml
 
 from focus_core.config import CampaignFile, LinearWavelengths, RasterPlots, VectorPlots
+from focus_core.config.source import YamlSource
 from focus_core.errors import CampaignError, MissingInputError
 
 SMALL: dict[str, Any] = {
@@ -137,6 +138,34 @@ def test_yaml_that_is_none(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CampaignError, match="cannot be read as UTF-8"):
         CampaignFile(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("flown: 2026-13-01", r":13: '2026-13-01' is no value: month must be in 1\.\.12; correct it"),
+        (f"gain: {'9' * 5000}", r":13: '9{60}' is no value: Exceeds the limit"),
+        ("note: \x07", r"yaml: not valid YAML: unacceptable character #x0007"),
+        ("loop: &a [*a]", r":13: aliases make more than 1000000 values; write them out"),
+        (f"deep: {'[' * 5000}{']' * 5000}", r"yaml: nested too deep for a file of settings"),
+        (
+            "\n".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else '1'] * 10)}]" for n in range(10)),
+            r":18: aliases make more than 1000000 values",
+        ),
+    ],
+)
+def test_yaml_that_never_ends_or_holds_no_values(tmp_path: Path, line: str, message: str) -> None:
+    path = tmp_path / "campaign.yaml"
+    path.write_text("\n" * 12 + line + "\n", encoding="utf-8")
+    with pytest.raises(CampaignError, match=message):
+        CampaignFile(path)
+
+
+def test_an_alias_is_its_value(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_text("a: &a [1, 2]\nb: [*a, *a]\n", encoding="utf-8")
+    source = YamlSource(path)
+    assert source.data == {"a": [1, 2], "b": [[1, 2], [1, 2]]}
 
 
 def test_paths_stay_below_the_campaign_file(tmp_path: Path) -> None:

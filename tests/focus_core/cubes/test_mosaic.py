@@ -46,6 +46,16 @@ def test_grid_of_all_files_starts_at_the_upper_left() -> None:
     assert whole.shape == Shape2d(6, 8)
 
 
+def test_a_position_with_a_digit_too_many_asks_for_no_empty_grid() -> None:
+    near = ("b", grid(400, 500, x=40_000.0))
+    found, _ = place([("a", grid(400, 500)), near, ("c", grid(400, 500, x=80_000.0))])  # a season's strip is wide
+    assert found.shape.rows == 400
+    with pytest.raises(
+        CubeError, match=r"c: lies so far from a that both need a grid of .* cover 7e-05; correct 'grid'"
+    ):
+        place([("a", grid(400, 500)), near, ("c", grid(400, 500, x=4e7))])
+
+
 def test_other_pixels_are_refused() -> None:
     with pytest.raises(CubeError, match="b: pixels of"):
         place([("a", grid(4, 5)), ("b", grid(4, 5, size=3.0))])

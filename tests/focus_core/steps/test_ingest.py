@@ -165,6 +165,29 @@ def test_unsorted_bands_are_sorted(field: Field, tmp_path: Path) -> None:
     assert "declared as Micrometers" in cube.attrs["sources"][0]["wavelengths"]
 
 
+@pytest.mark.parametrize(
+    ("factor", "entry", "header", "found"),
+    [
+        (1.0, {"scale": 1e-4}, {}, r"the brightest \d\.\d+e-05, which is no reflectance .*scaled twice"),
+        (1.0, {}, {"reflectance_scale_factor": "10000"}, r"the brightest \d\.\d+e-05"),  # as SPy keeps the key
+        (100.0, {}, {}, r"a band has 1\.\d+ in the median, and the brightest 1\.\d+, .*percent"),
+        (1.0, {}, {}, None),
+    ],
+)
+def test_percent_and_what_is_scaled_twice_is_no_reflectance(
+    field: Field, tmp_path: Path, factor: float, entry: dict[str, Any], header: dict[str, str], found: str | None
+) -> None:
+    values = (field.reflectance * factor).astype(np.float32)
+    if factor > 1.0:
+        values[:8] *= 0.05  # as vegetation's in the visible, they stay below the largest possible
+    write_envi(field.folder / "flight.raw", values, map_info=map_info(), **header)
+    field.write(cubes=[{"image": "flight.raw"} | entry])
+    if found is None:
+        assert run(field.campaign, tmp_path)["good_bands"] == len(WAVELENGTH)
+        return
+    refused(field, tmp_path, CampaignError, rf"campaign\.yaml:\d+: cubes: after calibration .*{found}")
+
+
 def test_a_missing_cube(field: Field, tmp_path: Path) -> None:
     (field.folder / "strip-2.raw").unlink()
     refused(field, tmp_path, MissingInputError, r"campaign\.yaml:\d+: cubes\.1\.image: no file .*strip-2\.raw")

@@ -204,6 +204,13 @@ def test_another_campaigns_cube_is_refused(field: Field, out: Path) -> None:
         run(field.campaign, out)
 
 
+@pytest.mark.parametrize("part", ["reflectance", "valid"])
+def test_a_cube_that_lost_a_chunk_is_refused(field: Field, out: Path, part: str) -> None:
+    next(path for path in (out / "cube.zarr" / part / "c").rglob("*") if path.is_file()).unlink()
+    with pytest.raises(StoreError, match=r"lost.*; remove it and run ingest again"):
+        run(field.campaign, out)
+
+
 def test_no_cube_and_no_target(field: Field, out: Path, tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="does not exist or is not finished"):
         run(field.campaign, tmp_path / "empty")
