@@ -33,6 +33,8 @@ class Calibration:
     offset: npt.NDArray[np.float32]
     """Added after the factor; shaped as ``gain``."""
     fill: float | None
+    limits: tuple[float, float] | None
+    """Least and largest stored number of what was measured."""
     background: float | None
     """Stored number that pixels beside the object have in every band."""
     saturated: int | None
@@ -65,8 +67,8 @@ class Calibration:
             out[:] = stored
             out *= gain[band]
             out += offset[band]
-            if self.fill is not None:
-                out[_missing(stored, self.fill)] = np.nan
+            if self.fill is not None or self.limits is not None:
+                out[_missing(stored, self.fill, self.limits)] = np.nan
             if self.saturated is not None and stored.max() >= self.saturated:
                 out[stored >= self.saturated] = np.nan
             if not -self.largest <= out.min() <= out.max() <= self.largest:
@@ -108,7 +110,8 @@ def without_references(
         gain=gain[order].astype(np.float32)[:, None, None],
         offset=offset[order].astype(np.float32)[:, None, None],
         fill=_fill(cube),
-        background=entry.background,
+        limits=cube.limits,
+        background=_background(cube, entry),
         saturated=_saturated(cube, entry),
         largest=LARGEST_REFLECTANCE if campaign.quantity == "reflectance" else float(np.finfo(np.float32).max),
         decision=decision,
@@ -156,7 +159,8 @@ def with_references(
         gain=gain.astype(np.float32)[:, None, :],
         offset=(-base * gain).astype(np.float32)[:, None, :],
         fill=_fill(cube),
-        background=entry.background,
+        limits=cube.limits,
+        background=_background(cube, entry),
         saturated=ceiling,
         largest=LARGEST_REFLECTANCE,
         decision=f"white and dark references, panel reflectance {entry.panel_reflectance:g}{told}",
@@ -167,9 +171,7 @@ def _fill(cube: OpenedCube) -> float | None:
     """Return the fill as a number that the file's type can hold; another cannot occur in it."""
     if cube.fill is None or cube.data.dtype.kind == "f":
         return cube.fill
-    limits = np.iinfo(cube.data.dtype)
-    fits = np.isfinite(cube.fill) and limits.min <= cube.fill <= limits.max and float(cube.fill).is_integer()
-    return cube.fill if fits else None
+    return cube.fill if _holds(cube.data.dtype, cube.fill) else None
 
 
 def _refuse_geometry(cube: OpenedCube, reference: OpenedCube, role: str) -> None:
@@ -201,15 +203,20 @@ def _refuse_other_factor(cube: OpenedCube, reference: OpenedCube, role: str) -> 
             )
 
 
-def _missing(stored: Any, fill: float) -> Any:
-    """Return where numbers, of NumPy or Dask, are the fill, as their type holds it."""
-    return stored == stored.dtype.type(fill) if np.isfinite(fill) else np.isnan(stored)
+def _missing(stored: Any, fill: float | None, limits: tuple[float, float] | None) -> Any:
+    """Return where numbers, of NumPy or Dask, are the fill, as their type holds it, or beyond the limits."""
+    missing: Any = np.False_
+    if fill is not None:
+        missing = stored == stored.dtype.type(fill) if np.isfinite(fill) else np.isnan(stored)
+    return missing if limits is None else missing | (stored < limits[0]) | (stored > limits[1])
 
 
 def _known(reference: OpenedCube) -> Any:
     """Return where a reference ``(band, y, x)`` holds counts."""
     fill = _fill(reference)
-    return da.ones_like(reference.data, dtype=np.bool_) if fill is None else ~_missing(reference.data, fill)
+    if fill is None and reference.limits is None:
+        return da.ones_like(reference.data, dtype=np.bool_)
+    return ~_missing(reference.data, fill, reference.limits)
 
 
 def _mean_line(reference: OpenedCube) -> npt.NDArray[np.float64]:
@@ -233,6 +240,22 @@ def _saturated(cube: OpenedCube, entry: RawFile) -> int | None:
             f"({np.iinfo(dtype).max}); correct it, or leave it out"
         )
     return entry.saturated
+
+
+def _background(cube: OpenedCube, entry: RawFile) -> float | None:
+    """Return the number that the campaign file calls background, which the file's type must hold."""
+    value, dtype = entry.background, cube.data.dtype
+    if value is not None and not (np.isfinite(value) and (dtype.kind == "f" or _holds(dtype, value))):
+        raise CubeError(
+            f"{cube.path}: 'background: {value:g}' in the campaign file is no number that {dtype} holds; correct it, "
+            "or leave it out"
+        )
+    return value
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    limits = np.iinfo(dtype)
+    return bool(np.isfinite(value) and limits.min <= value <= limits.max and float(value).is_integer())
 
 
 def _exposure(cube: OpenedCube, white: OpenedCube, entry: RawFile) -> tuple[float, str]:

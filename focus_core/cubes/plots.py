@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 import pyogrio
 import shapely
+from pyproj.exceptions import ProjError
 from rasterio.crs import CRS
 from rasterio.features import shapes
 
@@ -152,7 +153,16 @@ def _in_campaign_crs(file: CampaignFile, path: Path, frame: gpd.GeoDataFrame) ->
             f"'{path.name}' has coordinates up to {east:g}, {north:g}, which are no degrees, but says {_GEOGRAPHIC}, "
             "as GeoJSON without 'crs' does; write its CRS",
         )
-    return frame if same_crs(wanted, CRS.from_wkt(frame.crs.to_wkt())) else frame.to_crs(wanted.to_wkt())
+    if same_crs(wanted, CRS.from_wkt(frame.crs.to_wkt())):
+        return frame
+    try:
+        return frame.to_crs(wanted.to_wkt())
+    except ProjError as error:
+        raise file.error(
+            ("plots", "file"),
+            f"'{path.name}' lies in {frame.crs.to_string()[:60]}, from which no way leads to {wanted.to_string()}; "
+            "write its CRS",
+        ) from error
 
 
 def _refuse_broken(file: CampaignFile, path: Path, ids: list[str], frame: gpd.GeoDataFrame) -> None:

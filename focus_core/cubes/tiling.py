@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from focus_core.config import CampaignFile
-from focus_core.cubes.axes import PixelBox, PixelGrid
+from focus_core.cubes.axes import PixelBox, PixelGrid, Shape2d
 from focus_core.cubes.schema import FILL
 from focus_core.cubes.windows import Dropped, PlotPixels, Tile, fold_map, plot_pixels, tiles_of_plot
 from focus_core.errors import CampaignError, StoreError
@@ -35,6 +35,8 @@ class Tiling:
     plots: tuple[PlotPixels, ...]
     tiles: tuple[Tile, ...]
     dropped: Dropped
+    shared: int
+    """Pixels that more than one plot claims."""
 
 
 def tile_campaign(
@@ -91,7 +93,16 @@ def tile_campaign(
             "of their plot",
         )
     _refuse_untrained(file, pixels, tiles)
-    return Tiling(tuple(pixels), tuple(tiles), dropped)
+    return Tiling(tuple(pixels), tuple(tiles), dropped, _shared(pixels, grid.shape))
+
+
+def _shared(plots: Sequence[PlotPixels], shape: Shape2d) -> int:
+    once = np.zeros((shape.rows, shape.cols), dtype=np.bool_)
+    twice = np.zeros_like(once)
+    for plot in plots:
+        twice[plot.box.slices] |= once[plot.box.slices] & plot.inside
+        once[plot.box.slices] |= plot.inside
+    return int(twice.sum())
 
 
 def _refuse_untrained(file: CampaignFile, plots: Sequence[PlotPixels], tiles: Sequence[Tile]) -> None:

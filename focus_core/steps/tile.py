@@ -51,8 +51,8 @@ def tile(campaign_file: str, cube_uri: str, tiles_uri: str, *, settings: TileSet
     -------
     Metrics
         ``tiles`` and ``plots``, also of each fold; ``plots_without_tile``, ``plots_cut`` (partly outside the image),
-        ``dropped.guard``, ``dropped.invalid``, ``bytes`` of pixels, ``bytes_copied_again`` through overlap,
-        ``chunks_decoded``.
+        ``pixels_shared`` (that more than one plot claims), ``dropped.guard``, ``dropped.invalid``, ``bytes`` of pixels,
+        ``bytes_copied_again`` through overlap, ``chunks_decoded``.
 
     Raises
     ------
@@ -98,6 +98,12 @@ def _write(folder: Path, file: CampaignFile, cube_uri: str, settings: TileSettin
         incomplete=bool(cube.attrs.get("left_out")),
     )
     _tell_of_absent_classes(file, tiling)
+    if tiling.shared:
+        _LOGGER.warning(
+            "%s: %d pixels lie in more than one plot and count in each; draw the plots apart if they were drawn twice",
+            file.campaign.campaign,
+            tiling.shared,
+        )
     scale = float(cube["reflectance"].encoding["scale_factor"])
     shard = min(settings.tiles_per_shard, len(tiling.tiles))
     dataset = _layout(file, cube, tiling, settings, grid)
@@ -228,6 +234,7 @@ def _summary(tiling: Tiling, size: int, bands: int) -> Metrics:
     summary |= {
         "plots_without_tile": len(tiling.plots) - len(kept),
         "plots_cut": sum(plot.cut for plot in tiling.plots),
+        "pixels_shared": tiling.shared,
         "dropped.guard": tiling.dropped.guard,
         "dropped.invalid": tiling.dropped.invalid,
         "bytes": copied * spectrum,

@@ -7,8 +7,10 @@ EMIT's layout is one of these, with the bands described in a group of their own.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +31,11 @@ _FWHM = {"fwhm", "bandwidth", "band_width"}
 _GOOD = {"good_band", "good_wavelengths", "bbl"}
 _BAND_DIMS = {"band", "bands", "channel", "spectral", "wavelength"}
 _BANDS_GROUP = "sensor_band_parameters"
+_UNWRITTEN = {"f4": 9.969209968386869e36, "f8": 9.969209968386869e36, "i2": -32767.0, "u2": 65535.0}
+_UNWRITTEN |= {"i4": -2147483647.0, "u4": 4294967295.0}
+"""What the NetCDF library leaves where nothing was written and the file names no fill (``netcdf.h``)."""
+_QUANTITIES = ("reflectance", "radiance")
+_LIMITS = ("valid_range", "valid_min", "valid_max")
 _OPTIONS: dict[str, Any] = {"mask_and_scale": False, "decode_times": False, "decode_coords": "all", "cache": False}
 
 
@@ -64,7 +71,8 @@ def open_netcdf(path: Path, variable: str | None = None) -> OpenedCube:
         dataset = xr.open_dataset(path, engine="h5netcdf", **_OPTIONS)
         if grouped:
             dataset = dataset.merge(xr.open_dataset(path, engine="h5netcdf", group=_BANDS_GROUP, **_OPTIONS))
-        return _opened(path, dataset, _chosen(path, dataset, variable), path.stat().st_size)
+        cube = _opened(path, dataset, _chosen(path, dataset, variable), path.stat().st_size)
+    return cube if cube.fill is not None else replace(cube, fill=_UNWRITTEN.get(cube.data.dtype.str[1:]))
 
 
 def open_zarr(path: Path, variable: str | None = None) -> OpenedCube:
@@ -142,11 +150,43 @@ def _opened(path: Path, dataset: xr.Dataset, array: xr.DataArray, size: int) -> 
         gain=np.full(bands, 1.0 if gain is None else gain) if scaled else None,
         offset=None if offset is None else np.full(bands, offset),
         gain_source=f"'scale_factor' and 'add_offset' of '{array.name}'" if scaled else "none in the file",
-        quantity=dataset.attrs.get("quantity"),
+        limits=_limits(path, array, gain, offset),
+        quantity=_quantity(dataset, array),
         transform=place.transform,
         crs=place.crs,
         notes=axes.notes,
     )
+
+
+def _quantity(dataset: xr.Dataset, array: xr.DataArray) -> str | None:
+    """Return what the numbers are, by the store's attribute, the standard name or the array's own, if one says so."""
+    if dataset.attrs.get("quantity") in _QUANTITIES:
+        return str(dataset.attrs["quantity"])
+    words = re.split(r"[^a-z]+", f"{array.attrs.get('standard_name', '')} {array.name}".lower())
+    named = [quantity for quantity in _QUANTITIES if quantity in words]
+    return named[0] if len(named) == 1 else None
+
+
+def _limits(path: Path, array: xr.DataArray, gain: float | None, offset: float | None) -> tuple[float, float] | None:
+    """Return the least and the largest stored number of what was measured; none where the file names neither.
+
+    Limits in the type of whole stored numbers are such numbers, floating-point ones are of what is made of them.
+    """
+    found = {key: np.asarray(array.attrs[key]) for key in _LIMITS if key in array.attrs}
+    if not found:
+        return None
+    sizes = {key: 2 if key == "valid_range" else 1 for key in found}
+    if any(value.dtype.kind not in "iuf" or value.size != sizes[key] for key, value in found.items()) or (
+        "valid_range" in found and len(found) > 1
+    ):
+        raise CubeError(
+            f"{path}: '{array.name}': {found} are no limits of valid numbers; correct them, or leave them out"
+        )
+    both = found.get("valid_range", [found.get("valid_min", -math.inf), found.get("valid_max", math.inf)])
+    low, high = (float(np.ravel(limit)[0]) for limit in both)
+    if array.dtype.kind in "iu" and any(value.dtype.kind == "f" for value in found.values()):
+        low, high = sorted((limit - (offset or 0.0)) / (gain or 1.0) for limit in (low, high))
+    return low, high
 
 
 def _read(path: Path, array: xr.DataArray, part: tuple[slice, ...]) -> Any:

@@ -35,7 +35,8 @@ _NAMED_WAVELENGTH = re.compile(
 
 def header_beside(data: Path) -> Path | None:
     """Return the ENVI header of a data file, if one lies beside it."""
-    for candidate in (data.with_name(data.name + ".hdr"), data.with_suffix(".hdr")):
+    ends = (".hdr", ".HDR")
+    for candidate in (path for end in ends for path in (data.with_name(data.name + end), data.with_suffix(end))):
         if candidate.is_file() and candidate != data:
             with candidate.open("rb") as file:
                 if file.read(4) == b"ENVI":
@@ -97,11 +98,15 @@ def open_envi(header_path: Path, data_path: Path | None = None) -> OpenedCube:
 
 def _data_beside(header_path: Path) -> Path:
     stem = header_path.with_suffix("")
-    for suffix in _DATA_SUFFIXES:
-        candidate = stem.with_name(stem.name + suffix)
-        if candidate.is_file():
-            return same_folder(candidate, header_path)
-    raise MissingInputError(f"{header_path}: no data file beside the header ({stem.name}[.raw, .img, …])")
+    ends = dict.fromkeys((*_DATA_SUFFIXES, *(suffix.upper() for suffix in _DATA_SUFFIXES)))
+    found = {path.stat().st_ino: path for end in ends if (path := stem.with_name(stem.name + end)).is_file()}
+    if not found:
+        raise MissingInputError(f"{header_path}: no data file beside the header ({stem.name}[.raw, .img, …])")
+    first, *others = found.values()
+    if others:
+        names = sorted(path.name for path in found.values())
+        raise CubeError(f"{header_path}: which of {names} is its data? name that file instead of the header")
+    return same_folder(first, header_path)
 
 
 def _mapped(header: EnviHeader, data_path: Path, bands: int) -> Any:

@@ -44,7 +44,11 @@ class EnviHeader:
             raise MissingInputError(f"{path}: no such header; check the path") from error
         if len(content) > _LARGEST_HEADER:
             raise CubeError(f"{path}: header larger than {_LARGEST_HEADER} bytes; this is no ENVI header")
-        lines = content.decode("utf-8", errors="replace").lstrip("\ufeff").splitlines()
+        try:
+            text = content.decode("utf-8")
+        except UnicodeDecodeError:
+            text = content.decode("latin-1")  # 'µm' as programs on Windows write it
+        lines = text.lstrip("\ufeff").splitlines()
         if not lines or lines[0].strip() != "ENVI":
             raise CubeError(f"{path}: an ENVI header starts with the line 'ENVI'; name the right header file")
         return cls(path, _fields(path, lines[1:]))
@@ -117,7 +121,7 @@ class EnviHeader:
 
 def _fields(path: Path, lines: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
-    rows = iter(lines)
+    rows = iter(_with_braces(lines))
     for line in rows:
         if line.lstrip().startswith(";") or "=" not in line:
             continue
@@ -136,3 +140,14 @@ def _fields(path: Path, lines: list[str]) -> dict[str, str]:
         if found.setdefault(name, value) != value:
             raise CubeError(f"{path}: '{name}': stands twice and contradicts itself; keep one")
     return found
+
+
+def _with_braces(lines: list[str]) -> list[str]:
+    """Return the lines, a list that opens on the line after its key joined to it."""
+    joined: list[str] = []
+    for line in lines:
+        if line.lstrip().startswith("{") and joined and joined[-1].rstrip().endswith("="):
+            joined[-1] += line
+        else:
+            joined.append(line)
+    return joined

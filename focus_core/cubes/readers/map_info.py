@@ -55,7 +55,13 @@ def _crs(info: list[str], wkt: str, refuse: Refuse) -> Any:
             return CRS.from_wkt(wkt)
     except CRSError as error:
         raise refuse("coordinate system string", f"is not valid WKT: {error}") from error
-    wgs84 = any(part.replace(" ", "").upper() == "WGS-84" for part in info)
-    if wgs84 and info[0].upper() == "UTM" and len(info) >= 9 and info[7].isdigit() and 1 <= int(info[7]) <= 60:
-        return CRS.from_epsg((32700 if info[8].lower().startswith("s") else 32600) + int(info[7]))
+    wgs84 = any(part.replace(" ", "").upper() in {"WGS-84", "WGS84"} for part in info)
+    if info[0].upper() == "UTM" and len(info) >= 9 and info[7].isdigit() and 1 <= int(info[7]) <= 60:
+        feet = next((part for part in info[9:] if part.lower().replace(" ", "") in {"units=feet", "units=ft"}), None)
+        if feet:
+            raise refuse("map info", f"'{feet}', but UTM counts metres; correct one of them")
+        if wgs84:
+            return CRS.from_epsg((32700 if info[8].lower().startswith("s") else 32600) + int(info[7]))
+        if "North America 1983" in info and int(info[7]) <= 23:
+            return CRS.from_epsg(26900 + int(info[7]))
     return CRS.from_epsg(4326) if wgs84 and info[0].lower().startswith("geographic") else None

@@ -40,6 +40,8 @@ class OpenedCube:
     """``(band,)``: what the file's bad-band list leaves; none where it has no list."""
     fill: float | None = None
     """Stored number of a missing value."""
+    limits: tuple[float, float] | None = None
+    """Least and largest stored number of what was measured; beyond, it is missing."""
     gain: npt.NDArray[np.float64] | None = None
     """Factor ``(band,)`` from stored numbers to the quantity; none where the file names none."""
     offset: npt.NDArray[np.float64] | None = None

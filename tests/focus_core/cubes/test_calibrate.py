@@ -227,6 +227,13 @@ def test_a_fill_that_the_type_cannot_hold_changes_nothing(field: Field, fill: fl
     np.testing.assert_allclose(found.apply(opened.data).compute(), 0.07, rtol=1e-5)
 
 
+@pytest.mark.parametrize(("value", "found"), [(-1.0, "-1"), (0.5, r"0\.5"), (float("nan"), "nan")])
+def test_a_background_that_never_occurs_is_refused(field: Field, value: float, found: str) -> None:
+    opened = cube(np.zeros((3, 1, 2), np.uint16))
+    with pytest.raises(CubeError, match=rf"'background: {found}' in the campaign file is no number that uint16 holds"):
+        without_references(opened, RawCube(image="x", scale=1e-4, background=value), ORDER, field.file().campaign)
+
+
 def test_nan_is_a_fill_of_floats(field: Field) -> None:
     opened = cube(np.array([[[0.5, np.nan, np.inf]]] * 3, np.float32), fill=float("nan"))
     found = without_references(opened, RawCube(image="x"), ORDER, field.file().campaign)

@@ -11,10 +11,12 @@ import rioxarray  # noqa: F401 - registers `.rio`
 import xarray as xr
 import zarr
 
+from focus_core.config import RawCube
+from focus_core.cubes.calibrate import without_references
 from focus_core.cubes.readers import open_raw
 from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError
-from tests.focus_core.cubes.small_campaign import TRANSFORM
+from tests.focus_core.cubes.small_campaign import TRANSFORM, Field
 
 BANDS, ROWS, COLS = 4, 6, 5
 CUBE = np.random.default_rng(0).integers(0, 9000, (BANDS, ROWS, COLS)).astype(np.int16)
@@ -108,6 +110,60 @@ def test_emit_describes_its_bands_in_a_group(tmp_path: Path) -> None:
     assert (found.fill, found.transform) == (-9999, None)
 
 
+@pytest.mark.parametrize(
+    ("attrs", "limits"),
+    [
+        ({"valid_range": np.array([0, 8000], np.int16)}, (0, 8000)),
+        ({"valid_range": [0.0, 0.8]}, (0, 8000)),  # of floats: of what the stored numbers mean
+        ({"valid_min": np.int16(0)}, (0, np.inf)),
+        ({"valid_max": 0.8}, (-np.inf, 8000)),
+    ],
+)
+def test_what_lies_beyond_its_valid_range_is_missing(
+    tmp_path: Path, write: Write, field: Field, attrs: Any, limits: Any
+) -> None:
+    data = change(dataset(), "reflectance", **attrs)
+    data["reflectance"][0, 0, :3] = [-1, 8001, 8000]
+    found = open_raw(write(data, tmp_path / "c"))
+    np.testing.assert_allclose(found.limits, limits)
+    calibration = without_references(found, RawCube(image="c"), np.arange(BANDS), field.file().campaign)
+    seen = data["reflectance"].to_numpy()
+    np.testing.assert_array_equal(
+        np.isnan(calibration.apply(found.data).compute()), (seen < limits[0]) | (seen > limits[1])
+    )
+
+
+def test_pixels_that_a_netcdf_program_never_wrote_are_missing(tmp_path: Path) -> None:
+    data = dataset()
+    data["reflectance"].attrs = {}
+    assert open_raw(to_netcdf(data, tmp_path / "short.nc")).fill == -32767
+    assert open_raw(to_zarr(data, tmp_path / "c.zarr")).fill is None
+    data["reflectance"] = data["reflectance"].astype(np.float32)
+    data["reflectance"].encoding["_FillValue"] = None
+    found = open_raw(to_netcdf(data, tmp_path / "float.nc")).fill
+    assert found is not None
+    assert np.float32(found) == np.float32(9.96921e36)
+
+
+@pytest.mark.parametrize(
+    ("name", "attrs", "quantity"),
+    [
+        ("radiance", {}, "radiance"),
+        ("rfl", {"standard_name": "surface_bidirectional_reflectance"}, "reflectance"),
+        ("raw", {"standard_name": "toa_outgoing_radiance_per_unit_wavelength"}, "radiance"),
+        ("irradiance", {}, None),
+        ("counts", {}, None),
+    ],
+)
+def test_names_say_which_quantity_it_is(
+    tmp_path: Path, write: Write, name: str, attrs: dict[str, str], quantity: str | None
+) -> None:
+    data = change(dataset().rename(reflectance=name), name, **attrs)
+    assert open_raw(write(data, tmp_path / "c")).quantity == quantity
+    data.attrs["quantity"] = "reflectance"
+    assert open_raw(write(data, tmp_path / "d")).quantity == "reflectance"
+
+
 def test_which_array_must_be_clear(tmp_path: Path, write: Write) -> None:
     data = dataset()
     data["uncertainty"] = data["reflectance"] // 10
@@ -132,6 +188,11 @@ def change(data: xr.Dataset, name: str, **attrs: Any) -> xr.Dataset:
         (lambda: change(dataset(), "reflectance", scale_factor="x"), "'scale_factor' must be a number"),
         (lambda: change(dataset(), "reflectance", missing_value=-1), "contradict each other; keep one"),
         (lambda: change(dataset(), "reflectance", _Unsigned="true"), "'_Unsigned' is not supported"),
+        (
+            lambda: change(dataset(), "reflectance", valid_range=[1, 2], valid_min=0),
+            "are no limits of valid numbers; correct them",
+        ),
+        (lambda: change(dataset(), "reflectance", valid_range=[1, 2, 3]), "are no limits of valid numbers"),
         (lambda: dataset().assign_coords(x=[0.0, 1.0, 2.0, 3.0, 5.0]), "'x' is not evenly spaced; resample"),
         (lambda: dataset().isel(x=slice(None, None, -1)), "'x' decreases; mirrored images"),
         (

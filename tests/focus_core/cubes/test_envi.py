@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rasterio.errors import NotGeoreferencedWarning
 
 from focus_core.cubes.readers import open_raw
+from focus_core.cubes.wavelengths import decide_wavelengths
 from focus_core.errors import CubeError, MissingInputError
 from tests.focus_core.cubes.small_campaign import map_info, write_envi
 
@@ -92,6 +93,39 @@ def test_keys_lists_and_comments_of_many_writers(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.gain, 1e-4)
 
 
+def test_headers_of_windows_programs(tmp_path: Path) -> None:
+    cube = numbers()
+    path = write_envi(tmp_path / "c.raw", cube, bbl="\n{1,\n0,1,1,1}", wavelength="\n{0.4,0.5,0.6,0.7,0.8}")
+    header = path.with_suffix(".hdr")
+    written = header.read_text().replace("Nanometers", "µm").replace("\n", "\r\n").encode("latin-1")
+    header.unlink()
+    path.rename(tmp_path / "C.IMG")
+    (tmp_path / "C.HDR").write_bytes(written)
+    for name in ("C.IMG", "C.HDR"):
+        found = open_raw(tmp_path / name)
+        np.testing.assert_array_equal(found.data.compute(), cube)
+        assert decide_wavelengths(found, None).nm.tolist() == [400, 500, 600, 700, 800]
+        assert found.good_band is not None
+        assert found.good_band.tolist() == [True, False, True, True, True]
+
+
+def test_a_header_does_not_choose_between_two_data_files(tmp_path: Path) -> None:
+    """Counts and what a program made of them may lie side by side."""
+    path = write_envi(tmp_path / "c.raw", numbers())
+    write_envi(tmp_path / "c.dat", numbers() // 2)
+    with pytest.raises(CubeError, match=r"c\.hdr: which of \['c\.dat', 'c\.raw'\] is its data\? name that file "):
+        open_raw(path.with_suffix(".hdr"))
+    np.testing.assert_array_equal(open_raw(tmp_path / "c.dat").data.compute(), numbers() // 2)
+
+
+@pytest.mark.parametrize(("datum", "epsg"), [("WGS-84", 32633), ("WGS84", 32633), ("North America 1983", None)])
+def test_the_datum_counts(tmp_path: Path, datum: str, epsg: int | None) -> None:
+    for zone, code in ((33, epsg), (12, 26912 if epsg is None else 32612)):
+        info = f"{{UTM, 1, 1, 400000, 5000000, 1, 1, {zone}, North, {datum}, units=Meters}}"
+        crs = open_raw(write_envi(tmp_path / "c.raw", numbers(), map_info=info)).crs
+        assert (None if crs is None else crs.to_epsg()) == code
+
+
 def test_wavelengths_in_band_names(tmp_path: Path) -> None:
     names = "{" + ", ".join(f"Resize (Band {i}, part) ({400 + 10 * i}.5)" for i in range(5)) + "}"
     path = write_envi(tmp_path / "a.raw", numbers(), without=("wavelength", "wavelength units"), band_names=names)
@@ -126,6 +160,7 @@ def test_wavelengths_in_band_names(tmp_path: Path) -> None:
         ({"file_compression": "1"}, r"'file compression': is not supported"),
         ({"map_info": "{UTM, 1, 1, 0, 0, 1, 1, 33, North, WGS-84, rotation=12.5}"}, "rotated images are not read"),
         ({"map_info": "{UTM, 1, 1, 0, 0, 0, 1, 33, North, WGS-84}"}, "pixel sizes must be positive"),
+        ({"map_info": "{UTM, 1, 1, 0, 0, 1, 1, 33, North, WGS-84, units=Feet}"}, "'units=Feet', but UTM counts metres"),
         ({"coordinate_system_string": "{nonsense}", "map_info": "{UTM, 1, 1, 0, 0, 1, 1, 33}"}, "not valid WKT"),
         ({"reflectance_scale_factor": "0"}, "must be positive"),
         ({"reflectance_scale_factor": "10", "data_gain_values": "{1,1,1,1,1}"}, "keep one"),

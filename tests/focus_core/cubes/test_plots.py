@@ -115,6 +115,14 @@ def test_another_crs_is_transformed(field: Field) -> None:
     assert found.geometry.iloc[0].equals_exact(metric.geometry.iloc[0], 0.01)
 
 
+def test_a_crs_that_leads_nowhere_is_named(field: Field) -> None:
+    plots = gpd.read_file(field.folder / "plots.geojson")
+    plots.set_crs('LOCAL_CS["grid of the barn",UNIT["metre",1]]', allow_override=True).to_file(field.folder / "p.gpkg")
+    field.write(plots={"file": "p.gpkg"})
+    with pytest.raises(CampaignError, match=r"plots\.file: 'p\.gpkg' lies in .*barn.* from which no way leads to EPSG"):
+        read_plots(field.file())
+
+
 def test_files_that_hold_no_plots(field: Field) -> None:
     for text, message in (
         ("not json", "is neither GeoJSON nor GeoPackage"),

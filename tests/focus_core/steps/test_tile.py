@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.features
 import xarray as xr
 
 from focus_core.config import CampaignFile, IngestSettings, TileSettings
@@ -16,7 +17,7 @@ from focus_core.cubes.store import open_store
 from focus_core.errors import CampaignError, MissingInputError, StoreError, TargetError
 from focus_core.steps.ingest import ingest
 from focus_core.steps.tile import tile
-from tests.focus_core.cubes.small_campaign import Field, make_field, plot, square, write_plots
+from tests.focus_core.cubes.small_campaign import Field, X, Y, make_field, plot, square, write_plots
 
 CAMPAIGNS = Path(__file__).parents[2] / "campaigns"
 
@@ -202,6 +203,19 @@ def test_another_campaigns_cube_is_refused(field: Field, out: Path) -> None:
     write_plots(field.folder / "plots.geojson", field.plots, epsg=32632)
     with pytest.raises(StoreError, match=r"lies in EPSG:32633, but campaign\.yaml says EPSG:32632; run ingest again"):
         run(field.campaign, out)
+
+
+def test_plots_on_each_other_are_told(field: Field, out: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert run(field.campaign, out)["pixels_shared"] == 0
+    again = plot("again", "drought", "B1", square(20, 4, 8, 15))
+    field.write_plots([*field.plots, again])
+    metrics = run(field.campaign, out)
+    inside = np.zeros((48, 60), dtype=int)
+    for one in read_plots(CampaignFile(field.campaign)).geometry:
+        inside += rasterio.features.rasterize([one], inside.shape, transform=rasterio.Affine(0.5, 0, X, 0, -0.5, Y))
+    assert metrics["pixels_shared"] == pytest.approx((inside > 1).sum(), rel=0.1)
+    assert metrics["pixels_shared"] > 50
+    assert f"{metrics['pixels_shared']:.0f} pixels lie in more than one plot" in caplog.text
 
 
 @pytest.mark.parametrize("part", ["reflectance", "valid"])
