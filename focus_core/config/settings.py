@@ -124,15 +124,15 @@ class TrainSettings(Settings):
     """Weight of the attraction loss beside the cross-entropy."""
     smoothness: float = Field(default=0.01, ge=0.0)
     """Weight of the difference between what neighbouring wavelength groups are read for; 0 trains each by itself."""
-    group_dropout: tuple[float, ...] = Field(default=(0.3, 0.5), min_length=1)
+    group_dropout: tuple[float, ...] = Field(default=(0.0, 0.15), min_length=1)
     """Shares of wavelength groups dropped at random in a training step; each is tried, and validation plots choose."""
     augmented_copies: int = Field(default=2, ge=0)
     """Copies of each training tile in the cache: flipped, brighter or darker, noisier, and mixed from two classes."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
     """Largest cache of keys and values, MB, on the device; tiles beyond it run through the backbone in each epoch."""
-    epochs: int = Field(default=8, ge=1)
+    epochs: int = Field(default=16, ge=1)
     """Largest number of passes over the training tiles."""
-    patience: int = Field(default=4, ge=1)
+    patience: int = Field(default=8, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""

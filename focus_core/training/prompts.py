@@ -32,7 +32,7 @@ class FitSummary:
     """Passes over the training tiles, mean over prompt seeds, as is the loss."""
     train_loss: float
     validation_loss: float
-    """Of mixed validation windows with half of their groups left out; choices are made by it."""
+    """Of mixed validation windows; choices are made by it."""
     temperature: float
     parameters: int
     backbone_parameters: int
@@ -41,7 +41,7 @@ class FitSummary:
 def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSettings) -> FitSummary:
     """Train in place, keep what does best on validation plots, calibrate and centre it; leave it on the processor.
 
-    Whole groups are left out at random while prompts train, so that evidence is taken from all groups that carry it
+    Whole groups may be left out at random while prompts train, so that evidence is taken from all groups that carry it
     and not from a sufficient few; how many is chosen among ``settings.group_dropout`` by the first prompt seed.
 
     Parameters
@@ -69,7 +69,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
         rows.load_state_dict(found.weights)
     # Sides of windows, because a handful of whole plots is soon classified without a mistake, and then no confidence
     # is too high for them. Evidence scales with the temperature, so that it still adds up to the logit.
-    _, temperature = validation_loss(model, checks, held_out, keep=1.0)
+    loss, temperature = validation_loss(model, checks, held_out)
     with torch.no_grad():
         for rows in model.rows:
             rows.loading.div_(temperature)
@@ -80,7 +80,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
         group_dropout=first.group_dropout,
         epochs=statistics.fmean(found.epoch for found in runs),
         train_loss=statistics.fmean(found.train_loss for found in runs),
-        validation_loss=validation_loss(model, checks, held_out)[0],
+        validation_loss=loss,
         temperature=temperature,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         backbone_parameters=sum(parameter.numel() for parameter in model.vit.parameters()),

@@ -29,7 +29,7 @@ _EMPTY_IMAGES = 12
 _SINK_RATE = 10.0
 """Factor on the sink's learning rate: a key has to grow far before it counts among a frozen ViT's own."""
 _TEMPERATURES = torch.logspace(-1.0, 1.0, 81)
-_CHECK_TILES, _CHECK_DRAWS, _CHECK_SEED = 32, 4, 0
+_CHECK_TILES = 32
 
 
 class Run(NamedTuple):
@@ -130,7 +130,8 @@ class Trainer:
     def _loss(self, part: Int[Tensor, " part"]) -> Float[Tensor, ""]:
         reading = self.model.read(self.cache.take(part), self.seeds)
         kept = _some_groups(reading, 1.0 - self.group_dropout, self.generator)
-        loss = _sides(self.model, reading, kept, self.windows.take(part), self.seeds).loss(self.class_weight)
+        said = reading.said * kept.to(reading.said.device)
+        loss = _sides(self.model, said, self.windows.take(part), self.seeds).loss(self.class_weight)
         loss = loss + self.settings.smoothness * roughness(self.rows.loading, self.likeness)
         if self.empty is not None:
             on_empty = self.model.read(self.empty(), self.seeds).sink_share
@@ -155,22 +156,16 @@ def _some_groups(reading: Reading, keep: float, generator: torch.Generator) -> F
 
 
 def _sides(
-    model: Focus, reading: Reading, kept: Float[Tensor, "part 1 group 1"], part: Mixed, seeds: Sequence[int] | None
+    model: Focus, said: Float[Tensor, "part cls group token"], part: Mixed, seeds: Sequence[int] | None
 ) -> Sides:
-    words = (model.contrastive(reading.said) * kept.to(reading.said.device)).sum(dim=2)
-    return sides(words, model.class_bias(seeds), part)
+    return sides(model.contrastive(said).sum(dim=2), model.class_bias(seeds), part)
 
 
 @torch.no_grad()
 def validation_loss(
-    model: Focus,
-    checks: ContextCache,
-    windows: Mixed,
-    *,
-    seeds: Sequence[int] | None = None,
-    keep: float = 0.5,
+    model: Focus, checks: ContextCache, windows: Mixed, *, seeds: Sequence[int] | None = None
 ) -> tuple[float, float]:
-    """Score what a model must be good at: every side of a window says its class, from any half of the groups.
+    """Score what a model must be good at: every side of a window says its class.
 
     At the best temperature, because the model is calibrated once it is trained.
 
@@ -184,21 +179,16 @@ def validation_loss(
         What they show.
     seeds
         Which prompt seeds are scored, by their mean; all by default.
-    keep
-        Share of the groups that is kept; the same are left out at each call, so that models compare.
 
     Returns
     -------
     tuple
         The loss, and the temperature (Guo et al., ICML 2017) at which it is least.
     """
-    generator = torch.Generator().manual_seed(_CHECK_SEED)
     found = []
     for part in torch.arange(len(checks)).split(_CHECK_TILES):
-        reading = model.read(checks.take(part), seeds)
-        for _ in range(_CHECK_DRAWS if keep < 1.0 else 1):
-            kept = _some_groups(reading, keep, generator)
-            found.append(_sides(model, reading, kept, windows.take(part), seeds))
+        said = model.read(checks.take(part), seeds).said
+        found.append(_sides(model, said, windows.take(part), seeds))
     every = Sides(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
     weight = class_weight(windows.label, len(model.spec.classes))
     losses = torch.stack([every._replace(logit=every.logit / t).loss(weight) for t in _TEMPERATURES])
