@@ -21,12 +21,12 @@ from dask.highlevelgraph import HighLevelGraph
 from rasterio.crs import CRS
 
 from focus_core.aggregation.coverage import Coverage, coverage
+from focus_core.aggregation.importance import areas
 from focus_core.aggregation.moments import Moments, chunk_moments, merge
 from focus_core.cubes.axes import PixelBox, PixelGrid
 from focus_core.cubes.crs import same_crs
 from focus_core.cubes.schema import CUBE
 from focus_core.cubes.store import open_store, pixel_grid, zarr_store
-from focus_core.cubes.trim import metres_per_unit
 from focus_core.errors import StoreError
 
 _BRANCHES = 8
@@ -69,7 +69,8 @@ def plot_spectra(cube_uri: str | Path, plots: gpd.GeoDataFrame) -> xr.Dataset:
     attrs = {"units": "m2", "long_name": "area of the plot's valid pixels"}
     if grid.crs is None:
         attrs["note"] = "the cube has no CRS: pixels, not square metres"
-    area = weight * abs(grid.transform.determinant) * metres_per_unit(plots.crs) ** 2
+    square_metres = areas(plots) / shapely.area(plots.geometry.to_numpy())  # of one unit by one: degrees differ
+    area = weight * abs(grid.transform.determinant) * square_metres[:, None]
     seen = da.where(weight > 0.0, weight, np.nan)
     dims = ("plot", "band")
     return xr.Dataset(

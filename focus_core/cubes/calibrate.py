@@ -20,6 +20,9 @@ from focus_core.errors import CubeError
 LARGEST_REFLECTANCE = 3.2
 """What int16 steps of 1e-4 hold; larger is no reflectance but noise or glint, and missing."""
 _AGREE = 1e-3
+_FULL = {2**bits - 1 for bits in (10, 12, 14)}
+_PLATEAU = 10
+"""Numbers of a white reference that are its largest; without a limit, its noise leaves one or two."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +149,7 @@ def with_references(
     ceiling = _saturated(cube, entry)
     if ceiling is None and cube.data.dtype.kind in "iu":
         ceiling = int(np.iinfo(cube.data.dtype).max)
+    _refuse_plateau(white, entry)
     light, base = (_mean_line(reference)[order] for reference in (white, dark))
     span = light - base
     if ceiling is not None:
@@ -229,6 +233,19 @@ def _mean_line(reference: OpenedCube) -> npt.NDArray[np.float64]:
 
 def _ever_full(reference: OpenedCube, ceiling: int) -> npt.NDArray[np.bool_]:
     return np.asarray((_known(reference) & (reference.data >= ceiling)).any(axis=1).compute())
+
+
+def _refuse_plateau(white: OpenedCube, entry: RawFile) -> None:
+    """Refuse a white reference that ends at the largest number of fewer bits than its type has: the camera was full."""
+    if entry.saturated is not None or white.data.dtype.kind not in "iu":
+        return
+    known = _known(white)
+    top = int(da.where(known, white.data, 0).max().compute())
+    if top in _FULL and int((known & (white.data == top)).sum().compute()) >= _PLATEAU:
+        raise CubeError(
+            f"{white.path}: never exceeds {top} and reaches it often, as a camera of {top.bit_length()} bits that is "
+            f"full; write 'saturated: {top}' in the campaign file, or expose the white reference shorter"
+        )
 
 
 def _saturated(cube: OpenedCube, entry: RawFile) -> int | None:

@@ -146,6 +146,8 @@ class BlockReader:
         block = max(array.shape[0] * self._side[0] * self._side[1] * array.dtype.itemsize, 1)
         # Two rows of chunks: a plot that lies across their border needs both.
         self._kept = int(np.clip(2 * across + 2, 4, max(_CACHE_BYTES // block, 4)))
+        self.where = str(array.store_path)
+        """Which array it is, for messages."""
         self.decoded = 0
         """How many chunks of all bands were decoded."""
 
@@ -274,7 +276,8 @@ def read_tiles(
         spectra = reader.read(plot.box)
         if any((spectra[band][usable] == FILL).any() for band in np.flatnonzero(good)):
             raise StoreError(
-                f"the cube has lost pixels of plot '{plot.plot}' since it was written; remove it and run ingest again"
+                f"'{reader.where}' has lost pixels of plot '{plot.plot}' since it was written; remove the cube and run "
+                "ingest again"
             )
         spectra[:, ~usable] = FILL
         size = tiles[0].window.size

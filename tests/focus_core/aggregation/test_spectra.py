@@ -8,6 +8,7 @@ from exactextract import exact_extract
 from exactextract.raster import NumPyRasterSource
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rasterio import Affine
 
 from focus_core.aggregation import plot_spectra
 from focus_core.cluster import dask_client
@@ -132,6 +133,20 @@ def test_without_a_crs_positions_and_areas_are_pixels(uri):
     np.testing.assert_allclose(found["mean"][0], values[:, 4:9, 3:9].mean((1, 2)), rtol=1e-6)
     assert found["area_m2"][0].to_numpy() == pytest.approx(30.0)
     assert "pixels" in found["area_m2"].attrs["note"]
+
+
+def test_areas_in_degrees_are_those_on_the_ellipsoid(uri):
+    step, corner = 1e-5, np.array([13.0, 52.0])
+    dataset = random_cube()
+    dataset = dataset.assign_coords(
+        x=corner[0] + step * (np.arange(70) + 0.5), y=corner[1] - step * (np.arange(50) + 0.5)
+    ).rio.write_crs("EPSG:4326")
+    write_cube(uri, dataset.rio.write_transform(Affine(step, 0.0, corner[0], 0.0, -step, corner[1])))
+    plots = boxes((10, 10, 20, 10), crs=None)
+    plots = plots.set_geometry(shapely.transform(plots.geometry, lambda xy: corner + xy * [step, -step]))
+    found = plot_spectra(uri, plots.set_crs("EPSG:4326")).compute()["area_m2"]
+    expected = plots.set_crs("EPSG:4326").to_crs("EPSG:32633").area / 0.9996**2  # 13 degrees is two off the meridian
+    np.testing.assert_allclose(found, np.tile(expected, (1, 7)), rtol=1e-3)
 
 
 def test_threads_and_a_cluster_give_the_same_bits(uri):

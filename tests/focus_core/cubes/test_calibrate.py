@@ -79,6 +79,19 @@ def test_a_camera_of_12_bits_is_full_at_the_number_that_the_campaign_names(field
         without_references(cube(scan), RawCube(image="x", saturated=70_000, scale=1e-4), ORDER, campaign)
 
 
+@pytest.mark.parametrize("full", [1023, 4095, 16_383])
+def test_a_white_reference_that_ends_at_a_full_camera_is_refused(full: int) -> None:
+    """Its mean is too low, and reflectance too high, by as much as nobody knows."""
+    white = np.full((3, 4, 5), full - 100, np.uint16)
+    white[0, :, :3] = full
+    scan, dark = (cube(np.full((3, 4, 5), level, np.uint16)) for level in (full // 2, 0))
+    with pytest.raises(CubeError, match=rf"never exceeds {full} and reaches it often, .*; write 'saturated: {full}'"):
+        with_references(scan, cube(white), dark, PLAIN, ORDER)
+    with_references(scan, cube(white), dark, RawCube(image="x", white="w", dark="d", saturated=full), ORDER)
+    white[white == full] = full - 1
+    with_references(scan, cube(white), dark, PLAIN, ORDER)
+
+
 def counts(reflectance: np.ndarray, exposure_ms: float) -> np.ndarray:
     """What a camera of 100 counts a ms above a dark of 50 sees."""
     return (50 + 100 * exposure_ms * reflectance).round().astype(np.uint16)
