@@ -1,7 +1,7 @@
 """FOCUS: which wavelengths told a frozen Vision Transformer so.
 
-Importing this package loads none of torch, mlflow or kfp; `load` does when it is first asked for. It also gives
-xarray's datasets the accessor ``focus``.
+Importing this package loads none of torch, mlflow or kfp; `load` does when it is first asked for, and gives xarray's
+datasets the accessor ``focus``. Without a model, ``import focus_core.api`` gives it.
 """
 
 import importlib

@@ -17,6 +17,9 @@ from focus_core.config.settings import Fold
 from focus_core.errors import SettingsError, StoreError
 from focus_core.report.style import colour
 
+_MANY = 4
+"""Campaigns from which on a title counts them."""
+
 
 @xr.register_dataset_accessor("focus")  # type: ignore[no-untyped-call]
 class FocusAccessor:
@@ -52,13 +55,14 @@ class FocusAccessor:
         SettingsError
             If there is no such class.
         StoreError
-            If the dataset holds no importance.
+            If the dataset holds no importance, or its wavelength groups were sorted or some of them chosen.
         """
         chosen = self._of(cls)
         if "importance_per_nm" in chosen:
             over = [dim for dim in ("campaign", "plot") if dim in chosen["importance_per_nm"].dims]
             curve = chosen["importance_per_nm"].mean(over)
         else:
+            self._refuse_moved_groups()
             curve = per_nm(self._by_group(cls), chosen["group_of_band"])
         found = curve.assign_coords(wavelength=chosen["wavelength"]).rename("importance_per_nm")
         return found.assign_attrs(long_name=f"importance of {cls}", units="logit/nm")
@@ -207,7 +211,7 @@ class FocusAccessor:
         cls
             Name of the class.
         tile
-            Position along ``tile``.
+            Position along ``tile``; not looked at where the dataset is of one tile.
         group
             Name of one wavelength group; by default the sum over all.
         ax
@@ -222,9 +226,14 @@ class FocusAccessor:
         """
         if "saliency" not in self._dataset:
             raise StoreError("saliency is in an explanation, not in importance.zarr; open explanation.zarr")
-        if not 0 <= tile < self._dataset.sizes["tile"]:
-            raise SettingsError(f"there is no tile {tile}; the dataset holds 0 to {self._dataset.sizes['tile'] - 1}")
-        saliency = self._of(cls)["saliency"].isel(tile=tile)
+        saliency = self._of(cls)["saliency"]
+        place = f"tile {tile}"
+        if "tile" not in saliency.dims:
+            place = f"plot {saliency['plot'].item()}"
+        elif 0 <= tile < saliency.sizes["tile"]:
+            saliency = saliency.isel(tile=tile)
+        else:
+            raise SettingsError(f"there is no tile {tile}; the dataset holds 0 to {saliency.sizes['tile'] - 1}")
         values = saliency.sum("group") if group is None else saliency.isel(group=self._index("group", group))
         axes = plt.subplots(figsize=(4.5, 4), layout="constrained")[1] if ax is None else ax
         limit = float(np.abs(values).max()) or 1.0
@@ -233,7 +242,7 @@ class FocusAccessor:
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_major_locator(MaxNLocator(integer=True))
         where = "all groups" if group is None else group
-        axes.set(xlabel="patch along x", ylabel="patch along y", title=f"{cls}, {where}, tile {tile}\n{self._title()}")
+        axes.set(xlabel="patch along x", ylabel="patch along y", title=f"{cls}, {where}, {place}\n{self._title()}")
         return axes
 
     def _by_group(self, cls: str) -> xr.DataArray:
@@ -247,7 +256,20 @@ class FocusAccessor:
     def _of(self, cls: str) -> xr.Dataset:
         return self._dataset.isel(cls=self._index("cls", cls))
 
+    def _refuse_moved_groups(self) -> None:
+        """Refuse groups that are not where ``group_of_band`` counts them: every band would get another's curve."""
+        dataset = self._dataset
+        group, nm = dataset["group_of_band"].to_numpy(), dataset["wavelength"].to_numpy()
+        nm, group = nm[group >= 0], group[group >= 0]
+        lo, hi = (dataset[f"group_{end}_nm"].to_numpy() for end in ("lo", "hi"))
+        if (group >= lo.size).any() or not ((lo[group] <= nm) & (nm < hi[group])).all():
+            raise StoreError("the wavelength groups of the dataset were sorted or chosen; take all, in their own order")
+
     def _index(self, dim: str, name: str) -> int:
+        if dim in self._dataset.coords and dim not in self._dataset.dims:
+            raise StoreError(
+                f"the dataset is of one {dim}; leave {dim} whole, and choose tiles or plots by isel or sel"
+            )
         names = self._names(dim)
         if name not in names:
             near = difflib.get_close_matches(str(name), names, n=1)
@@ -264,5 +286,11 @@ class FocusAccessor:
         return [str(name) for name in self._dataset[dim].to_numpy()]
 
     def _title(self) -> str:
-        campaign = str(self._dataset.attrs.get("campaign", ""))
-        return f"{campaign} (simulated data)" if self._dataset.attrs.get("simulated") else campaign
+        """Name the campaign, or of ``importance.zarr`` the campaigns, and what is simulated."""
+        attrs = self._dataset.attrs
+        sources = attrs.get("sources", {str(attrs.get("campaign", "")): attrs})
+        chosen = self._dataset["campaign"].to_numpy().ravel() if "campaign" in self._dataset.coords else sources
+        names = [str(name) for name in chosen]
+        title = ", ".join(names) if len(names) < _MANY else f"{len(names)} campaigns"
+        simulated = any(sources.get(name, {}).get("simulated") for name in names)
+        return f"{title} (simulated data)" if simulated else title

@@ -13,7 +13,7 @@ from focus_core import tracking
 from focus_core.config.settings import Fold
 from focus_core.cubes.schema import CUBE, TILES, check
 from focus_core.cubes.store import open_store
-from focus_core.errors import StoreError
+from focus_core.errors import SettingsError, StoreError
 from focus_core.explanation import explain_tiles, load_focus
 from focus_core.model import Focus, placement
 
@@ -38,7 +38,11 @@ def load(model: str | Path, *, tracking_uri: str | None = None, device: Literal[
         If the registry has no such version, or no champion.
     ModelError
         If a digest does not match its record.
+    SettingsError
+        If the device is another word, or the tracking URI of an unknown kind.
     """
+    if device not in ("auto", "cpu"):
+        raise SettingsError(f"there is no device '{device}'; auto takes a GPU where there is one, cpu never")
     tracking.configure(tracking_uri)
     focus, digest = load_focus(str(model))
     return LoadedModel(str(model), focus.place(placement(device)), digest)
@@ -106,13 +110,19 @@ class LoadedModel:
         ModelError
             If bands or quantity are not the model's.
         StoreError
-            If it is neither cube nor tiles, or smaller than a window.
+            If it is neither cube nor tiles, smaller than a window, or without a valid pixel.
         MissingInputError
             If there is no such store.
+        SettingsError
+            If ``batch_tiles`` is below 1.
         """
+        if batch_tiles < 1:
+            raise SettingsError(f"batch_tiles is {batch_tiles}; a forward pass takes one window or more")
         dataset = _opened(cube)
         if "ty" not in dataset.dims:
             dataset = _windows(dataset, self._focus.spec.window_px)
+        if not dataset.sizes["tile"]:
+            raise StoreError(f"campaign {dataset.attrs['campaign']}: no window holds a valid pixel; give another part")
         found = explain_tiles(self._focus, dataset, np.arange(dataset.sizes["tile"]), batch_tiles=batch_tiles)
         spec = self._focus.spec
         attrs = {
@@ -186,6 +196,11 @@ class LoadedModel:
 def _opened(cube: str | Path | xr.Dataset) -> xr.Dataset:
     if isinstance(cube, xr.Dataset):
         return check(cube, TILES if "tile" in cube.dims else CUBE, where="the dataset")
+    if not isinstance(cube, str | Path):
+        raise StoreError(
+            f"a {type(cube).__name__} does not say which band is which wavelength; give the path of a cube.zarr or "
+            "tiles.zarr, or the whole dataset opened from it"
+        )
     try:
         return open_store(cube, TILES)
     except StoreError:

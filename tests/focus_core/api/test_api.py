@@ -94,6 +94,9 @@ def test_plots_show_the_values_with_units(model: "focus_core.api.LoadedModel", c
     wanted = found["saliency"].isel(tile=1).sel(cls="drought").sum("group")
     np.testing.assert_allclose(place.images[0].get_array(), wanted)
     place.figure.savefig(tmp_path / "saliency.png")
+    alone = found.isel(tile=1).focus.plot_saliency("drought")
+    np.testing.assert_allclose(alone.images[0].get_array(), wanted)
+    assert f"plot {found['plot'].to_numpy()[1]}" in alone.get_title()
     matplotlib.pyplot.close("all")
 
 
@@ -101,6 +104,9 @@ def test_importance_of_a_campaign_has_the_same_curve(chain: Path) -> None:
     stored = xr.open_zarr(only(chain, "importance.zarr"), consolidated=False)
     wanted = stored["importance_per_nm"].sel(cls="drought").mean(["campaign", "plot"])
     np.testing.assert_allclose(stored.focus.curve("drought"), wanted)
+    assert stored.focus.plot_curve("drought").get_title() == "simulated-flight-1 (simulated data)"
+    assert stored.isel(campaign=0).focus.plot_curve("drought").get_title() == "simulated-flight-1 (simulated data)"
+    matplotlib.pyplot.close("all")
     with pytest.raises(StoreError, match=r"open explanation\.zarr"):
         stored.focus.plot_saliency("drought")
 
@@ -127,14 +133,28 @@ def test_a_mistake_is_answered_with_what_there_is(
     found = model.explain(xr.open_zarr(only(chain, "tiles.zarr"), consolidated=False).isel(tile=slice(0, 2)))
     with pytest.raises(SettingsError, match="did you mean 'drought'"):
         found.focus.curve("drougth")
+    for moved in (found.sortby("group_lo_nm", ascending=False), found.isel(group=slice(1, None))):
+        with pytest.raises(StoreError, match="groups of the dataset were sorted or chosen"):
+            moved.focus.curve("drought")
+    with pytest.raises(StoreError, match="the dataset is of one cls; leave cls whole"):
+        found.isel(cls=1).focus.curve("drought")
     with pytest.raises(SettingsError, match="holds 0 to 1"):
         found.focus.plot_saliency("drought", tile=2)
     with pytest.raises(MissingInputError, match="run the step that writes it"):
         model.explain(tmp_path / "absent.zarr")
     with pytest.raises(StoreError, match="needs 'reflectance'"):
         model.explain(xr.Dataset())
+    cube = xr.open_zarr(only(chain, "cube.zarr"), consolidated=False)
+    with pytest.raises(StoreError, match=r"a DataArray does not say .* give the path"):
+        model.explain(cube["reflectance"])
+    with pytest.raises(StoreError, match="no window holds a valid pixel; give another part"):
+        model.explain(cube.assign(valid=cube["valid"] & False))
+    with pytest.raises(SettingsError, match="batch_tiles is 0"):
+        model.explain(cube, batch_tiles=0)
     with pytest.raises(FocusError, match="absent"):
         focus_core.load(tmp_path / "absent")
+    with pytest.raises(SettingsError, match="no device 'gpu'; auto takes a GPU where there is one"):
+        focus_core.load(tmp_path / "absent", device="gpu")
 
 
 def test_the_readme_runs_as_it_stands(chain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
