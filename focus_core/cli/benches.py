@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,7 +14,7 @@ from typer.core import TyperGroup
 from focus_core.cli.options import Json, Verbose
 from focus_core.cli.summary import emit
 from focus_core.cli.whole_run import Campaigns, Out
-from focus_core.errors import SettingsError
+from focus_core.errors import SettingsError, TargetError
 
 Seeds = Annotated[str, typer.Option("--seeds", help="Seeds of the repetitions, with commas.")]
 Scratch = Annotated[
@@ -78,7 +80,7 @@ def explain(
     from focus_core.bench import explain as bench
     from focus_core.bench.chart import draw_ratios
 
-    started = time.perf_counter()
+    started = _started(json_path, plot)
     names = models.split(",") if models else bench.default_names()
     values = bench.run(bench.backbones(names), rivals=rivals)
     _show("explain", started, values, json_path)
@@ -99,7 +101,7 @@ def quality(
     from focus_core.bench import quality as bench
     from focus_core.bench.chart import draw_scores
 
-    started = time.perf_counter()
+    started = _started(json_path, plot)
     values = bench.run(numbers, jobs=jobs)
     _show("quality", started, values, json_path)
     if plot is not None:
@@ -113,7 +115,7 @@ def classes(seeds: Seeds = "1", plot: Plot = None, json_path: Json = None, verbo
     from focus_core.bench import classes as bench
     from focus_core.bench.chart import draw_scores
 
-    started = time.perf_counter()
+    started = _started(json_path, plot)
     values = bench.run(numbers)
     _show("classes", started, values, json_path)
     if plot is not None:
@@ -167,7 +169,7 @@ def ingest(
     """Time and memory from raw counts to a published cube."""
     from focus_core.bench import ingest as bench
 
-    started = time.perf_counter()
+    started = _started(json_path)
     values = bench.run(scratch=scratch, gigabytes=gigabytes, repeats=repeats)
     _show("ingest", started, values, json_path)
 
@@ -184,7 +186,7 @@ def tiles(
     """Rate of tiles into batches over that of a raw memory map."""
     from focus_core.bench import tiles as bench
 
-    started = time.perf_counter()
+    started = _started(json_path)
     values = bench.run(scratch=scratch, side_px=side_px, bands=bands, repeats=repeats)
     _show("tiles", started, values, json_path)
 
@@ -196,7 +198,7 @@ def noise(seeds: Seeds = "1", plot: Plot = None, json_path: Json = None, verbose
     from focus_core.bench import noise_ladder as bench
     from focus_core.bench.chart import draw_scores
 
-    started = time.perf_counter()
+    started = _started(json_path, plot)
     values = bench.run(numbers)
     _show("noise", started, values, json_path)
     if plot is not None:
@@ -209,7 +211,7 @@ def sink(seeds: Seeds = "1,2,3", json_path: Json = None, verbose: Verbose = Fals
     numbers = _whole_numbers(seeds)
     from focus_core.bench import sink as bench
 
-    started = time.perf_counter()
+    started = _started(json_path)
     _show("sink", started, bench.run(numbers), json_path)
 
 
@@ -225,15 +227,32 @@ def treatments(
     numbers = _whole_numbers(plots, "--plots")
     from focus_core.bench import treatments as bench
 
-    started = time.perf_counter()
+    started = _started(json_path)
     _show("treatments", started, bench.run(shuffles=shuffles, trials=trials, plots=numbers), json_path)
 
 
 def _whole_numbers(text: str, option: str = "--seeds") -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise SettingsError(f"{option} '{text}': expected whole numbers with commas, as in 1,2,3") from error
+    numbers = text.split(",")
+    if not all(number.strip().isdecimal() for number in numbers):
+        raise SettingsError(f"{option} '{text}': expected whole numbers with commas, as in 1,2,3")
+    return tuple(int(number) for number in numbers)
+
+
+def _started(json_path: str | None, plot: str | None = None) -> float:
+    """Return the time, once it is known that what takes an hour to measure can be written.
+
+    A bench with a folder of its own makes it, and that may be the one; the steps that it ran are not run again.
+    """
+    for option, path in (("--json", json_path), ("--plot", plot)):
+        if path is not None and path != "-" and not os.access(Path(path).absolute().parent, os.W_OK):
+            raise TargetError(f"{option} '{path}' cannot be written; make its folder, or choose another")
+    if plot is not None:
+        from matplotlib.figure import Figure
+
+        known = Figure().canvas.get_supported_filetypes()
+        if Path(plot).suffix.removeprefix(".") not in known:
+            raise TargetError(f"--plot '{plot}' is of no known format; end it in one of {', '.join(known)}")
+    return time.perf_counter()
 
 
 def _show(name: str, started: float, values: Mapping[str, Sequence[float]], json_path: str | None) -> None:

@@ -100,6 +100,11 @@ def user() -> str:
         return f"uid {os.getuid()}"
 
 
+def where() -> str:
+    """Return the URI in use as it may be shown: without a user's name and password."""
+    return re.sub(r"//[^/@]*@", "//", configure())
+
+
 @contextmanager
 def reported(action: str) -> Iterator[None]:
     """Turn what MLflow raises into an error that says what was being done, and where.
@@ -107,7 +112,7 @@ def reported(action: str) -> Iterator[None]:
     A server that is away, or whose database is, is asked again by MLflow's client: ``MLFLOW_HTTP_REQUEST_MAX_RETRIES``
     times, which with its default are four minutes. That it is being waited for goes to the log.
     """
-    place = re.sub(r"//[^/@]*@", "//", configure())
+    place = where()
     from mlflow.exceptions import MlflowException
 
     try:

@@ -14,7 +14,7 @@ from typing import Any
 from focus_core.cubes.record import digest, local_path
 from focus_core.cubes.remote import RemoteFolder, is_remote
 from focus_core.errors import ModelError, RegistryError, SettingsError
-from focus_core.tracking.server import client, reported
+from focus_core.tracking.server import client, reported, where
 
 CHAMPION = "champion"
 BACKBONE_MODEL = "focus-backbone"
@@ -84,6 +84,7 @@ def resolve(uri: str) -> Version:
         if number is None:
             raise RegistryError(
                 f"the model '{name}' has no {alias}; train one, then promote it: focus promote <model folder>"
+                f"{_looked_in()}"
             )
         return version(name, number)
     return version(name, int(match["version"]))
@@ -99,7 +100,9 @@ def version(name: str, number: int) -> Version:
     """
     found = _find(name, number)
     if found is None:
-        raise RegistryError(f"the model '{name}' has no version {number}; 'focus audit' lists what was promoted")
+        raise RegistryError(
+            f"the model '{name}' has no version {number}; 'focus audit' lists what was promoted{_looked_in()}"
+        )
     return found
 
 
@@ -169,6 +172,11 @@ def of_run(run_id: str | None) -> list[Version]:
     if run_id is None or not _RUN_ID.fullmatch(run_id):
         return []
     return search(f"run_id = '{run_id}'")
+
+
+def _looked_in() -> str:
+    """Say which registry was asked: of a mistyped one, which MLflow makes at once, everything is missing."""
+    return f". That is what {where()} holds; --tracking, tracking_uri or MLFLOW_TRACKING_URI name another"
 
 
 def _find(name: str, number: int) -> Version | None:
