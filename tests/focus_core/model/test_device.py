@@ -83,9 +83,8 @@ def test_nothing_is_made_on_a_device_of_its_own(small_model: Callable[..., Focus
         cache = ContextCache(model, images, budget_mb=10.0)
         assert {part.device.type for part in cache._parts} == {"cuda"}
         seen = unmixed(images, torch.zeros(5, dtype=torch.int64), model.layout.patches)
-        kept = torch.ones(2, 1, 4, 1)
         part = torch.tensor([3, 0])
-        spoken = _sides(model, model.read(model.encode(images[part])), kept, seen.take(part), None)
+        spoken = _sides(model, model.read(model.encode(images[part])).said, seen.take(part), None)
         assert spoken.loss(torch.ones(3)).device.type == "cuda"
 
 
