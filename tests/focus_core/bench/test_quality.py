@@ -11,7 +11,7 @@ STRESSES = ("low_nitrogen", "drought", "disease")
 
 
 @pytest.mark.services
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1100)
 def test_a_reduced_run_measures_every_row_and_what_must_hold_holds(tmp_path: Path) -> None:
     values = quality.run(
         [3],
