@@ -86,9 +86,10 @@ def publish(
         remote = RemoteFolder(uri)
         with remote.held():
             found = parsed(remote.marker())
-            completed = wanted.is_(found) and unfinished(Metrics(found["metrics"]))
-            if wanted.is_(found) and not completed:
-                return Metrics(found["metrics"])
+            finished = Metrics(found["metrics"]) if wanted.is_(found) else None
+            completed = finished is not None and unfinished(finished)
+            if finished is not None and not completed:
+                return finished
             _refuse_other_step(uri, found, step)
             if found is None and remote.occupied():
                 raise TargetError(f"'{uri}' exists and was not written by focus; choose another target or remove it")
@@ -110,9 +111,10 @@ def publish(
     target = local_path(uri)
     with _exclusive(target):
         found = read_record(target)
-        completed = wanted.is_(found) and unfinished(Metrics(found["metrics"]))
-        if wanted.is_(found) and not completed:
-            return Metrics(found["metrics"])
+        finished = Metrics(found["metrics"]) if wanted.is_(found) else None
+        completed = finished is not None and unfinished(finished)
+        if finished is not None and not completed:
+            return finished
         _refuse_other_step(target, found, step)
         if found is None and target.exists() and not (target.is_dir() and not any(target.iterdir())):
             raise TargetError(f"'{target}' exists and was not written by focus; choose another target or remove it")
