@@ -120,6 +120,7 @@ def tiny_settings() -> RunSettings:
             "train": {
                 "epochs": 3,
                 "read_blocks": [1],
+                "read_depth": [1.0],
                 "augmented_copies": 0,
                 "prompt_seeds": 2,
                 "max_parameter_share": 100.0,

@@ -24,12 +24,12 @@ from focus_core.model import (
     Focus,
     GroupRange,
     ModelSpec,
-    evenly_spaced,
     save_backbone,
     save_model,
     sha256_of,
 )
 from focus_core.model.blocks import Vit
+from focus_core.training import readable_blocks
 
 BANDS = 200
 _GROUPS = 8
@@ -64,7 +64,7 @@ def random_focus(vit: Vit, classes: int, backbone: BackboneReference = _NO_BACKB
         quantity="reflectance",
         window_px=side,
         input_px=side,
-        read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
+        read_blocks=readable_blocks(len(vit.blocks), settings)[0],
         rank=settings.rank,
         prompt_seeds=settings.prompt_seeds,
         group_dropout=settings.group_dropout[0],

@@ -10,9 +10,10 @@ from torch import Tensor
 from focus_core.bench.planted import SIDE_PX, Planted
 from focus_core.config import BackboneSettings, PretrainSettings, TrainSettings
 from focus_core.metrics import balanced_accuracy, band_scores, over_tiles, spatial_auc
-from focus_core.model import BackboneReference, BandScale, Explanation, Focus, GroupRange, ModelSpec, evenly_spaced
+from focus_core.model import BackboneReference, BandScale, Explanation, Focus, GroupRange, ModelSpec
 from focus_core.model.blocks import Vit
 from focus_core.rivals import fit_head
+from focus_core.training import readable_blocks
 from focus_core.training.pretrain import backbone_arguments, pretrain_backbone
 
 Scores = dict[str, float]
@@ -43,7 +44,7 @@ def untrained(variant: type[Focus], problem: Planted, vit: Vit, settings: TrainS
         quantity="reflectance",
         window_px=SIDE_PX,
         input_px=SIDE_PX,
-        read_blocks=evenly_spaced(len(vit.blocks), settings.read_blocks[0]),
+        read_blocks=readable_blocks(len(vit.blocks), settings)[0],
         rank=settings.rank,
         prompt_seeds=settings.prompt_seeds,
         group_dropout=settings.group_dropout[0],

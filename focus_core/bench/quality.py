@@ -3,7 +3,8 @@
 Figures are of test plots of a trial's second flight; everything is trained on its first. The self-supervised
 backbone is trained once for each seed, on images of the first wavelength groups. The model as it ships has several
 prompt seeds; what it is compared with (sink off, random backbone) and the planted faults have one, and beside them
-stands FOCUS with one: what is compared is trained alike, in fewer trainings.
+stands FOCUS with one: what is compared is trained alike, in fewer trainings. What validation plots choose (blocks,
+groups left out) they choose for the model as it ships, once for each of the groups, and the others have it too.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import torch
 from focus_core.bench.faithfulness import ablation_agreement, noise_stability
 from focus_core.bench.process import peak_mb
 from focus_core.bench.quality_rivals import plot_mean_scores, rival_scores
-from focus_core.bench.trials import Trial, backbone_of, explained, simulated_trial, trained, untrained
+from focus_core.bench.trials import Trial, as_chosen, backbone_of, explained, simulated_trial, trained, untrained
 from focus_core.cluster import available_cpus
 from focus_core.config import EvaluateSettings, SimulateSettings, TrainSettings
 from focus_core.evaluation import score_fold
@@ -136,23 +137,24 @@ class _Seed:
         self.seed, self.folder, self.simulation = seed, folder, simulation
         # The bench's ViT is small, so the paper's cap on trained parameters, made for ViT-B, does not fit it.
         self.training = training.model_copy(update={"seed": seed, "max_parameter_share": 1.0})
-        self.once = self.training.model_copy(update={"prompt_seeds": 1})
 
     def scores(self, groups: Sequence[str], prompt_cam_epochs: int) -> Scores:
         trial = self._trial("plain", groups[0])
         own = backbone_of(trial, self.folder / "self-supervised", "masked", seed=self.seed)
         random = backbone_of(trial, self.folder / "random", "random", seed=self.seed)
         found: Scores = {}
+        once: dict[str, TrainSettings] = {}
         for position, name in enumerate(groups):
             prefix = "" if position == 0 else f"{name.replace(':', '_')}."
             logger.info("seed %d, groups %s", self.seed, name)
             here = trial.grouped(name)
             model = trained(here, own, self.training)
-            without = trained(here, own, self.once.model_copy(update={"sink": False}))
+            once[name] = as_chosen(model, self.training.model_copy(update={"prompt_seeds": 1}))
+            without = trained(here, own, once[name].model_copy(update={"sink": False}))
             scores = self._row(here, model, "focus")
             scores |= self._row(here, _first_prompt_seed(model), "focus_one_prompt_seed")
             scores |= self._row(here, without, "focus_sink_off")
-            scores |= self._row(here, trained(here, random, self.once), "focus_random")
+            scores |= self._row(here, trained(here, random, once[name]), "focus_random")
             last = position == len(groups) - 1
             scores |= rival_scores(model, here, seed=self.seed, prompt_cam_epochs=prompt_cam_epochs if last else 0)
             scores["focus.accuracy_over_linear_head"] = (
@@ -162,12 +164,13 @@ class _Seed:
                 scores |= self._split(model, here)
             if position == 0:
                 scores |= plot_mean_scores(model, here, seed=self.seed)
-                scores |= self._random_prompts(here, own)
+                scores |= self._random_prompts(here, own, once[name])
             # Bands of noise share a wide group with bands that are none.
             kept = {name: value for name, value in scores.items() if position == 0 or ".null_share" not in name}
             found |= {prefix + metric: value for metric, value in kept.items()}
-        coarse = trial.grouped(groups[-1])
-        return {**found, **self._shuffled(coarse, own), **self._withheld(coarse, own), **self._shortcut(own, groups[0])}
+        coarse = (trial.grouped(groups[-1]), own, once[groups[-1]])
+        shortcut = self._shortcut(own, groups[0], once[groups[0]])
+        return {**found, **self._shuffled(*coarse), **self._withheld(*coarse), **shortcut}
 
     def _trial(self, name: str, groups: str, **planted: object) -> Trial:
         settings = self.simulation.model_copy(update={"seed": self.seed, "groups": groups, **planted})
@@ -189,19 +192,19 @@ class _Seed:
         found = {**_scored(model, trial, self.seed), "groups": float(len(spec.groups))}
         return {f"focus_split.{metric}": value for metric, value in found.items()}
 
-    def _shuffled(self, trial: Trial, backbone: Path) -> Scores:
-        model = trained(trial.shuffled(seed=self.seed), backbone, self.once)
+    def _shuffled(self, trial: Trial, backbone: Path, settings: TrainSettings) -> Scores:
+        model = trained(trial.shuffled(seed=self.seed), backbone, settings)
         return _sanity(_scored(model, trial, self.seed), "shuffled_labels")
 
-    def _random_prompts(self, trial: Trial, backbone: Path) -> Scores:
-        model = untrained(trial, backbone, self.once)
+    def _random_prompts(self, trial: Trial, backbone: Path, settings: TrainSettings) -> Scores:
+        model = untrained(trial, backbone, settings)
         generator = torch.Generator().manual_seed(self.seed)
         for rows in model.rows:
             rows.initialise(generator)
             torch.nn.init.normal_(rows.loading, std=0.1, generator=generator)
         return _sanity(_scored(model, trial, self.seed), "random_prompts")
 
-    def _withheld(self, trial: Trial, backbone: Path) -> Scores:
+    def _withheld(self, trial: Trial, backbone: Path, settings: TrainSettings) -> Scores:
         """Train without a range, then change its bands: nothing may move."""
         kept = {
             name: (lo, hi)
@@ -209,7 +212,7 @@ class _Seed:
             if hi <= _WITHHELD_NM[0] or lo >= _WITHHELD_NM[1]
         }
         without = trial.grouped(kept)
-        model = trained(without, backbone, self.once)
+        model = trained(without, backbone, settings)
         pixels = trial.pixels(trial.one_window_a_plot())
         wavelength = trial.test["wavelength"].to_numpy()
         bands = torch.from_numpy((wavelength >= _WITHHELD_NM[0]) & (wavelength < _WITHHELD_NM[1]))
@@ -225,10 +228,10 @@ class _Seed:
             ),
         }
 
-    def _shortcut(self, backbone: Path, groups: str) -> Scores:
+    def _shortcut(self, backbone: Path, groups: str, settings: TrainSettings) -> Scores:
         """Plant an artefact in bands without physiology, and see whether the curve of its class shows it."""
         trial = self._trial("shortcut", groups, shortcut_class=_SHORTCUT_CLASS)
-        model = trained(trial, backbone, self.once)
+        model = trained(trial, backbone, settings)
         explanation = explained(trial, model)
         cls = model.spec.classes.index(_SHORTCUT_CLASS)
         mine = explanation["importance"].to_numpy()[explanation["label"].to_numpy() == cls, cls].mean(axis=0)

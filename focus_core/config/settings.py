@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -109,7 +109,10 @@ class TrainSettings(Settings):
     """Settings of ``train``: prompts, sink and read-out on a frozen backbone."""
 
     read_blocks: tuple[int, ...] = Field(default=(3,), min_length=1)
-    """Numbers of evenly spaced blocks to read; each is tried, and validation plots choose."""
+    """Numbers of evenly spaced blocks to read."""
+    read_depth: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = Field(default=(1.0, 0.5), min_length=1)
+    """Shares of the backbone's blocks, from its first, over which those are spaced; what lies behind is not run. Each
+    is tried with each number, and validation plots choose."""
     rank: int = Field(default=8, ge=1)
     """Directions that the read-outs of all classes and groups share in each block."""
     split_groups: int = Field(default=0, ge=0)

@@ -22,14 +22,13 @@ from focus_core.model import (
     Focus,
     GroupRange,
     ModelSpec,
-    evenly_spaced,
     load_backbone,
     read_backbone,
     save_model,
     sha256_of,
 )
 from focus_core.steps._status import recorded
-from focus_core.training import FitSummary, Labelled, fit, labelled_windows, split_top_groups
+from focus_core.training import Blocks, FitSummary, Labelled, best_blocks, fit, labelled_windows, split_top_groups
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def new_model(
     settings: TrainSettings,
     run_id: str | None,
     *,
-    read_blocks: int,
+    read_blocks: Blocks,
 ) -> Focus:
     """Return an untrained model for a campaign's bands, groups and classes on a frozen backbone.
 
@@ -111,7 +110,7 @@ def new_model(
     run_id
         Tracking run that trains it.
     read_blocks
-        How many blocks, evenly spaced, its rows read.
+        Blocks that its rows read.
 
     Raises
     ------
@@ -128,7 +127,7 @@ def new_model(
         quantity=attrs["quantity"],
         window_px=tiles.sizes["ty"],
         input_px=int(attrs["input_px"]),
-        read_blocks=evenly_spaced(len(vit.blocks), read_blocks),
+        read_blocks=read_blocks,
         rank=settings.rank,
         prompt_seeds=settings.prompt_seeds,
         group_dropout=settings.group_dropout[0],
@@ -158,21 +157,22 @@ def _check_share(model: Focus, settings: TrainSettings) -> None:
 def _best(
     tiles: xr.Dataset, backbone: Path, reference: BackboneReference, settings: TrainSettings, run_id: str
 ) -> tuple[Focus, Metrics]:
-    """Train a model for each number of blocks to read; the validation loss chooses, and its groups may be split."""
+    """Choose the blocks to read, train a model on them, and split its groups where that is wanted."""
     training, validation = labelled_windows(tiles, "train"), labelled_windows(tiles, "validation")
     absent = sorted(set(range(len(tiles.attrs["classes"]))) - set(training.label.tolist()))
     if absent:
         names = [tiles.attrs["classes"][index] for index in absent]
         raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
-    runs = []
-    for count in settings.read_blocks:
-        model = new_model(tiles, backbone, reference, settings, run_id, read_blocks=count)
-        runs.append((model, fit(model, training, validation, settings)))
-    model, summary = min(runs, key=lambda run: run[1].validation_loss)
+
+    def build(blocks: Blocks, settings: TrainSettings) -> Focus:
+        return new_model(tiles, backbone, reference, settings, run_id, read_blocks=blocks)
+
+    depth = len(load_backbone(backbone).blocks)
+    model = build(best_blocks(build, depth, training, validation, settings), settings)
+    summary = fit(model, training, validation, settings)
     if settings.split_groups:
         model, summary = _split(model, training, validation, settings)
-    update = {"group_dropout": summary.group_dropout, "training_plots": training_plots(model, tiles)}
-    model.spec = model.spec.model_copy(update=update)
+    model.spec = model.spec.model_copy(update={"training_plots": training_plots(model, tiles)})
     return model, {
         "train_loss": summary.train_loss,
         "validation_loss": summary.validation_loss,
@@ -180,6 +180,7 @@ def _best(
         "temperature": summary.temperature,
         "group_dropout": summary.group_dropout,
         "read_blocks": float(len(model.spec.read_blocks)),
+        "read_depth": (model.spec.read_blocks[-1] + 1) / depth,
         "parameters": float(summary.parameters),
         "parameter_share": summary.parameters / summary.backbone_parameters,
     }

@@ -76,6 +76,7 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
             rows.class_bias.div_(temperature)
     _centre(model, cache, train)
     model.place(CPU)
+    model.spec = model.spec.model_copy(update={"group_dropout": first.group_dropout})
     return FitSummary(
         group_dropout=first.group_dropout,
         epochs=statistics.fmean(found.epoch for found in runs),
