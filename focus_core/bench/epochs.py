@@ -47,7 +47,7 @@ def epoch_of(
     cache = ContextCache(model, images, budget_mb=budget_mb)
     label = torch.arange(len(images)) % len(model.spec.classes)
     settings = TrainSettings()
-    windows = unmixed(images, label, model.layout.patches)
+    windows = unmixed(images, label, torch.ones(len(images), model.layout.patches))
     trainer = Trainer(model, cache, windows, settings, prompt_seed=0, group_dropout=settings.group_dropout[0])
     optimiser = torch.optim.AdamW(trainer.parameter_groups(), lr=settings.learning_rate)
     return lambda: trainer.epoch(optimiser)

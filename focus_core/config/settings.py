@@ -125,6 +125,8 @@ class TrainSettings(Settings):
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the attraction loss beside the cross-entropy."""
+    patch_weight: float = Field(default=0.3, ge=0.0)
+    """Weight of single patches in the loss, beside that of the sides of windows: maps are sharper with it."""
     smoothness: float = Field(default=0.01, ge=0.0)
     """Weight of the difference between what neighbouring wavelength groups are read for; 0 trains each by itself."""
     group_dropout: tuple[float, ...] = Field(default=(0.0, 0.15), min_length=1)
@@ -133,9 +135,9 @@ class TrainSettings(Settings):
     """Copies of each training tile in the cache: flipped, brighter or darker, noisier, and mixed from two classes."""
     cache_budget_mb: float = Field(default=4096.0, gt=0.0)
     """Largest cache of keys and values, MB, on the device; tiles beyond it run through the backbone in each epoch."""
-    epochs: int = Field(default=16, ge=1)
+    epochs: int = Field(default=10, ge=1)
     """Largest number of passes over the training tiles."""
-    patience: int = Field(default=8, ge=1)
+    patience: int = Field(default=5, ge=1)
     """Epochs without a better validation loss before training stops."""
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""

@@ -1,4 +1,4 @@
-"""The losses of prompt training: sides of windows say their own class, neighbouring groups are read alike, the sink.
+"""The losses of prompt training: sides of windows and single patches say their class, neighbours are alike, the sink.
 
 The literal attraction loss, to maximise the sink's mass, empties the informative mass; a plain price on kept mass
 shrinks it while the read-out grows. So the sink is given targets: it should take the attention of rows that have
@@ -57,6 +57,38 @@ def sides(words: Float[Tensor, "tile cls token"], bias: Float[Tensor, " cls"], w
         logits.append(placeless + (patches * side[:, None]).sum(dim=-1) / share.clamp_min(_SMALLEST)[:, None] + bias)
         shares.append(share)
     return Sides(torch.cat(logits), torch.cat([label, other]), torch.cat(shares))
+
+
+def patch_loss(
+    words: Float[Tensor, "tile cls token"],
+    bias: Float[Tensor, " cls"],
+    windows: Mixed,
+    class_weight: Float[Tensor, " cls"],
+) -> Float[Tensor, ""]:
+    """Return the cross-entropy of what each patch by itself says, weighted by class, mean over patches in plots.
+
+    A patch's logit is scaled up as if the whole window looked like it. That the class need not show in every patch of
+    a plot makes the label noisy and the logits timid, which a temperature mends, and changes no order of patches.
+
+    Parameters
+    ----------
+    words
+        Contrastive evidence of each token, summed over groups; tokens before the patches are not looked at.
+    bias
+        Of the classes.
+    windows
+        The same windows, on any device.
+    class_weight
+        Of the classes.
+    """
+    region, label, other, inside = (
+        each.to(words.device) for each in (windows.region, windows.label, windows.other, windows.inside)
+    )
+    patches = region.shape[-1]
+    logit = words[..., -patches:] * patches + bias[None, :, None]
+    wanted = torch.where(region > 0, other[:, None], label[:, None])
+    each = nn.functional.cross_entropy(logit, wanted, weight=class_weight.to(words.device), reduction="none")
+    return (each * inside).sum() / inside.sum().clamp_min(_SMALLEST)
 
 
 def likeness(groups: Sequence[GroupRange]) -> Float[Tensor, " pair"]:

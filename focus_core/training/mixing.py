@@ -25,20 +25,27 @@ class Mixed(NamedTuple):
     """Class of the plot behind the cut; the own one where there is no cut."""
     region: Float[Tensor, "tile patch"]
     """1 for patches behind the cut."""
+    inside: Float[Tensor, "tile patch"]
+    """Share of each patch that lies inside its plot."""
 
     def take(self, part: Int[Tensor, " part"]) -> Mixed:
         """Return some of the windows."""
         return Mixed(*(tensor[part] for tensor in self))
 
 
-def unmixed(images: Float[Tensor, "tile group 3 height width"], label: Int[Tensor, " tile"], patches: int) -> Mixed:
+def unmixed(
+    images: Float[Tensor, "tile group 3 height width"],
+    label: Int[Tensor, " tile"],
+    inside: Float[Tensor, "tile patch"],
+) -> Mixed:
     """Return windows as they are."""
-    return Mixed(images, label, label, torch.zeros(len(images), patches))
+    return Mixed(images, label, label, torch.zeros_like(inside), inside)
 
 
 def mix(
     images: Float[Tensor, "tile group 3 height width"],
     label: Int[Tensor, " tile"],
+    inside: Float[Tensor, "tile patch"],
     grid: tuple[int, int],
     generator: torch.Generator,
 ) -> Mixed:
@@ -50,6 +57,8 @@ def mix(
         Standardised group images.
     label
         Class index of each window.
+    inside
+        Share of each patch that lies inside the window's plot.
     grid
         Rows and columns of patches; at least one row or column stays on each side.
     generator
@@ -59,7 +68,14 @@ def mix(
     region = _sides(len(images), grid, generator) * (label != label[partner])[:, None, None]
     height, width = images.shape[-2] // grid[0], images.shape[-1] // grid[1]
     pixels = region.repeat_interleave(height, 1).repeat_interleave(width, 2)[:, None, None]
-    return Mixed(torch.where(pixels > 0, images[partner], images), label, label[partner], region.flatten(1))
+    patches = region.flatten(1)
+    return Mixed(
+        images=torch.where(pixels > 0, images[partner], images),
+        label=label,
+        other=label[partner],
+        region=patches,
+        inside=torch.where(patches > 0, inside[partner], inside),
+    )
 
 
 def joined(parts: list[Mixed]) -> Mixed:

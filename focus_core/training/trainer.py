@@ -19,7 +19,15 @@ from torch import Tensor
 from focus_core.config import TrainSettings
 from focus_core.model import BlockTokens, Focus, Reading
 from focus_core.training.cache import ContextCache
-from focus_core.training.losses import Sides, attraction_loss, empty_images, likeness, roughness, sides
+from focus_core.training.losses import (
+    Sides,
+    attraction_loss,
+    empty_images,
+    likeness,
+    patch_loss,
+    roughness,
+    sides,
+)
 from focus_core.training.mixing import Mixed
 from focus_core.training.windows import class_weight
 
@@ -130,8 +138,11 @@ class Trainer:
     def _loss(self, part: Int[Tensor, " part"]) -> Float[Tensor, ""]:
         reading = self.model.read(self.cache.take(part), self.seeds)
         kept = _some_groups(reading, 1.0 - self.group_dropout, self.generator)
-        said = reading.said * kept.to(reading.said.device)
-        loss = _sides(self.model, said, self.windows.take(part), self.seeds).loss(self.class_weight)
+        words = _words(self.model, reading.said * kept.to(reading.said.device))
+        said = (words, self.model.class_bias(self.seeds), self.windows.take(part))
+        loss = sides(*said).loss(self.class_weight)
+        if weight := self.settings.patch_weight:
+            loss = (loss + weight * patch_loss(*said, self.class_weight)) / (1.0 + weight)
         loss = loss + self.settings.smoothness * roughness(self.rows.loading, self.likeness)
         if self.empty is not None:
             on_empty = self.model.read(self.empty(), self.seeds).sink_share
@@ -155,10 +166,9 @@ def _some_groups(reading: Reading, keep: float, generator: torch.Generator) -> F
     return (torch.rand(part, 1, groups, 1, generator=generator) < keep) / keep
 
 
-def _sides(
-    model: Focus, said: Float[Tensor, "part cls group token"], part: Mixed, seeds: Sequence[int] | None
-) -> Sides:
-    return sides(model.contrastive(said).sum(dim=2), model.class_bias(seeds), part)
+def _words(model: Focus, said: Float[Tensor, "part cls group token"]) -> Float[Tensor, "part cls token"]:
+    """Return what each token says of each class against the others, all groups together."""
+    return model.contrastive(said).sum(dim=2)
 
 
 @torch.no_grad()
@@ -188,7 +198,7 @@ def validation_loss(
     found = []
     for part in torch.arange(len(checks)).split(_CHECK_TILES):
         said = model.read(checks.take(part), seeds).said
-        found.append(_sides(model, said, windows.take(part), seeds))
+        found.append(sides(_words(model, said), model.class_bias(seeds), windows.take(part)))
     every = Sides(*(torch.cat(tensors) for tensors in zip(*found, strict=True)))
     weight = class_weight(windows.label, len(model.spec.classes))
     losses = torch.stack([every._replace(logit=every.logit / t).loss(weight) for t in _TEMPERATURES])

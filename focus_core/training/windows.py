@@ -71,14 +71,14 @@ def labelled_windows(tiles: xr.Dataset, fold: Fold) -> Labelled:
 def augmented(model: Focus, data: Labelled, copies: int, generator: torch.Generator) -> Mixed:
     """Return the windows, followed by copies that are flipped, brighter or darker, noisier, and mixed."""
     layout = model.layout
-    images = model.front_end(data.reflectance).images
-    parts = [unmixed(images, data.label, layout.patches)]
+    images, inside, _ = model.front_end(data.reflectance)
+    parts = [unmixed(images, data.label, inside)]
     for _ in range(copies):
         gain = 1.0 + _GAIN * torch.randn(len(data.label), 1, 1, 1, generator=generator)
         axes = [axis for axis in (2, 3) if torch.rand((), generator=generator) < 0.5]
-        images = model.front_end((data.reflectance * gain).flip(axes)).images
+        images, inside, _ = model.front_end((data.reflectance * gain).flip(axes))
         noisy = images + _NOISE * torch.randn(images.shape, generator=generator)
-        parts.append(mix(noisy, data.label, (layout.rows, layout.cols), generator))
+        parts.append(mix(noisy, data.label, inside, (layout.rows, layout.cols), generator))
     return joined(parts)
 
 

@@ -8,8 +8,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from focus_core.model import CPU, Focus, Placement, placement
 from focus_core.training.cache import ContextCache, cache_megabytes
+from focus_core.training.losses import patch_loss, sides
 from focus_core.training.mixing import unmixed
-from focus_core.training.trainer import _sides
+from focus_core.training.trainer import _words
 
 HALF = Placement(device=torch.device("cpu"), dtype=torch.bfloat16)
 GPU = Placement(device=torch.device("cuda"), dtype=torch.bfloat16)
@@ -82,10 +83,12 @@ def test_nothing_is_made_on_a_device_of_its_own(small_model: Callable[..., Focus
         images = fake.from_tensor(torch.zeros(5, 4, 3, 12, 12))
         cache = ContextCache(model, images, budget_mb=10.0)
         assert {part.device.type for part in cache._parts} == {"cuda"}
-        seen = unmixed(images, torch.zeros(5, dtype=torch.int64), model.layout.patches)
+        seen = unmixed(images, torch.zeros(5, dtype=torch.int64), torch.ones(5, model.layout.patches))
         part = torch.tensor([3, 0])
-        spoken = _sides(model, model.read(model.encode(images[part])).said, seen.take(part), None)
-        assert spoken.loss(torch.ones(3)).device.type == "cuda"
+        words = _words(model, model.read(model.encode(images[part])).said)
+        said = (words, model.class_bias(), seen.take(part))
+        assert sides(*said).loss(torch.ones(3)).device.type == "cuda"
+        assert patch_loss(*said, torch.ones(3)).device.type == "cuda"
 
 
 def _faked(model: Focus, fake: FakeTensorMode) -> Focus:
