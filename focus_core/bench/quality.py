@@ -92,8 +92,9 @@ def run(
         A value for each seed, as ``focus.<metric>``, ``focus_split.<metric>`` (the last of ``groups`` with the
         strongest two of each class cut), and with one prompt seed ``focus_one_prompt_seed.<metric>`` (the first of the
         model's), ``focus_sink_off.<metric>`` and ``focus_random.<metric>`` (random backbone); further
-        ``<rival>.<metric>``, and for checks ``shortcut.…``, ``withheld.…``, ``shuffled_labels.…`` and
-        ``random_prompts.…``; ``seconds``, ``cpu_seconds`` and ``peak_mb`` of each seed's process.
+        ``<rival>.<metric>``, ``focus.read_depth`` (the share of the backbone that validation plots chose), and for
+        checks ``shortcut.…``, ``withheld.…``, ``shuffled_labels.…`` and ``random_prompts.…``; ``seconds``,
+        ``cpu_seconds`` and ``peak_mb`` of each seed's process.
     """
     at_once = min(jobs, len(seeds))
     one = functools.partial(
@@ -151,7 +152,7 @@ class _Seed:
             model = trained(here, own, self.training)
             once[name] = as_chosen(model, self.training.model_copy(update={"prompt_seeds": 1}))
             without = trained(here, own, once[name].model_copy(update={"sink": False}))
-            scores = self._row(here, model, "focus")
+            scores = {**self._row(here, model, "focus"), "focus.read_depth": once[name].read_depth[0]}
             scores |= self._row(here, _first_prompt_seed(model), "focus_one_prompt_seed")
             scores |= self._row(here, without, "focus_sink_off")
             scores |= self._row(here, trained(here, random, once[name]), "focus_random")

@@ -50,8 +50,8 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
     Metrics
         ``balanced_accuracy`` per plot with ``.lo`` and ``.hi``, ``ece``, ``brier``, ``plots``;
         ``window_balanced_accuracy`` over single windows; per class with reference bands the scores of `band_scores`,
-        e.g. ``band_iou.drought``; per class with an expert mask ``spatial_auc``, ``spatial_ap``,
-        ``spatial_pointing``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
+        e.g. ``band_iou.drought``; per class with an expert mask the scores of `score_space`, e.g.
+        ``spatial_auc.drought``; ``null_share`` (largest over classes); ``sink_share``, ``token_share``,
         ``prefix_attention``, ``background_attention``, ``outlier_share``, ``collapse`` (1 where prompts look at class
         and register tokens more than twice as often as uniform attention); ``importance.<class>.<group>``, the curve
         of each class by group. What does not apply is absent.
@@ -156,7 +156,8 @@ def score_space(spec: ModelSpec, explanation: xr.Dataset, reference: xr.Dataset)
     Returns
     -------
     Metrics
-        ``spatial_auc``, ``spatial_ap`` and ``spatial_pointing`` by class.
+        ``spatial_auc``, ``spatial_ap`` and ``spatial_pointing`` by class, and ``spatial_auc_ceiling``, that of the mask
+        itself on the patch grid.
     """
     if "mask" not in reference:
         return {}
@@ -170,6 +171,7 @@ def score_space(spec: ModelSpec, explanation: xr.Dataset, reference: xr.Dataset)
         mask = mask_of_tiles(reference["mask"].isel(cls=cls).to_numpy(), tiles, spec.window_px)
         for name, metric in _SPATIAL.items():
             found[f"{name}.{spec.classes[cls]}"] = over_tiles(metric, saliency, mask).mean
+        found[f"spatial_auc_ceiling.{spec.classes[cls]}"] = over_tiles(spatial_auc, mask, mask).mean
     return found
 
 

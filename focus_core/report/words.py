@@ -34,6 +34,7 @@ _METRICS = {
     "cost.parameter_share": "Trained parameters over the backbone's.",
     "soft_iou": "Overlap of the whole curve with the expected bands. 1 is perfect.",
     "spatial_auc": "How well the saliency map ranks marked pixels above others. 0.5 is chance, 1 is perfect.",
+    "spatial_auc_ceiling": "The same of a perfect map with patches of this size.",
     "spatial_ap": "Average precision of the saliency map against the expert mask. 1 is perfect.",
     "spatial_pointing": "Share of windows whose most salient spot lies inside the expert mask.",
     "null_share": "Share of the curve on bands that hold noise only. 0 is best.",

@@ -23,6 +23,7 @@ def test_a_reduced_run_measures_every_row_and_what_must_hold_holds(tmp_path: Pat
     rows = ("focus", "focus_one_prompt_seed", "focus_sink_off", "focus_random", "agronomic.focus")
     wanted = {
         "agronomic.focus_split.groups",
+        "focus.read_depth",
         *(f"{row}.{score}.{name}" for row in rows for score in ("band_iou", "spatial_auc") for name in STRESSES),
         *(f"{row}.{score}" for row in rows for score in ("balanced_accuracy", "ablation_rank", "stability_0.01")),
         *(f"{rival}.band_iou.drought" for rival in ("gradcam", "eigencam", "ablation", "pls_vip", "forest")),

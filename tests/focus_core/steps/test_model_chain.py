@@ -79,7 +79,7 @@ def test_curves_lie_on_the_planted_bands(scores: dict[str, float]) -> None:
 
 def test_saliency_lies_in_the_planted_half_of_the_window(scores: dict[str, float]) -> None:
     for name in ("drought", "disease"):
-        assert scores[f"test.spatial_auc.{name}"] > 0.8
+        assert 0.8 < scores[f"test.spatial_auc.{name}"] <= scores[f"test.spatial_auc_ceiling.{name}"] < 1.0
         assert scores[f"test.spatial_pointing.{name}"] > 0.6
         assert scores[f"test.spatial_ap.{name}"] > scores[f"test.spatial_auc.{name}"] / 2
 
