@@ -126,7 +126,7 @@ def tiny_settings() -> RunSettings:
                 "max_parameter_share": 100.0,
             },
             "promote": {"override_reason": "a run of the tests, not a model"},
-            "evaluate": {"bootstrap_draws": 100, "swap_draws": 2},
+            "evaluate": {"swap_draws": 2},
             "report": {"bootstrap_draws": 100},
         },
     )

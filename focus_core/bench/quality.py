@@ -26,7 +26,7 @@ from focus_core.bench.process import peak_mb
 from focus_core.bench.quality_rivals import plot_mean_scores, rival_scores
 from focus_core.bench.trials import Trial, as_chosen, backbone_of, explained, simulated_trial, trained, untrained
 from focus_core.cluster import available_cpus
-from focus_core.config import EvaluateSettings, SimulateSettings, TrainSettings
+from focus_core.config import SimulateSettings, TrainSettings
 from focus_core.evaluation import score_fold
 from focus_core.model import Focus
 from focus_core.training import fit, split_top_groups
@@ -250,8 +250,7 @@ def _first_prompt_seed(model: Focus) -> Focus:
 
 
 def _scored(model: Focus, trial: Trial, seed: int) -> Scores:
-    settings = EvaluateSettings(bootstrap_draws=200, seed=seed)
-    found = score_fold(model, explained(trial, model), trial.reference, settings)
+    found = score_fold(model, explained(trial, model), trial.reference, seed=seed)
     return {name: value for name, value in found.items() if name.startswith(_KEPT)}
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from focus_core.bench.trials import Trial, backbone_of, explained, simulated_trial, untrained
-from focus_core.config import EvaluateSettings, SimulateSettings, TrainSettings
+from focus_core.config import SimulateSettings, TrainSettings
 from focus_core.evaluation import score_fold
 from focus_core.metrics import collapse_reduction
 from focus_core.model import BandScale, Focus
@@ -122,7 +122,7 @@ def _scores(
 
 def _scored(model: Focus, trial: Trial, seed: int) -> Scores:
     explanation = explained(trial, model)
-    scores = score_fold(model, explanation, trial.reference, EvaluateSettings(bootstrap_draws=200, seed=seed))
+    scores = score_fold(model, explanation, trial.reference, seed=seed)
     kept = {name: value for name, value in scores.items() if name.startswith(_KEPT)}
     sheet, uniform = _sheet_share(model, trial)
     return {

@@ -160,12 +160,10 @@ class EvaluateSettings(Settings):
 
     folds: tuple[Fold, ...] = ("gate", "test")
     """Folds that are reported, each under its own prefix."""
-    bootstrap_draws: int = Field(default=2000, ge=100)
-    """Draws of the cluster bootstrap over plots."""
     swap_draws: int = Field(default=8, ge=1)
     """Pairs of tiles in the swap check."""
     seed: int = Field(default=1, ge=0)
-    """Seed of bootstrap, swap and chance levels."""
+    """Seed of swap and chance levels."""
 
 
 class PromoteSettings(Settings):

@@ -6,13 +6,13 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
-from focus_core.config import OUTSIDE, EvaluateSettings
+from focus_core.config import OUTSIDE
 from focus_core.evaluation.plots import PlotEvidence, class_curves, of_plots
 from focus_core.metrics import (
     balanced_accuracy,
+    balanced_accuracy_interval,
     band_scores,
     brier_score,
-    cluster_bootstrap,
     expected_calibration_error,
     has_collapse,
     over_tiles,
@@ -31,7 +31,7 @@ _SPATIAL = {
 }
 
 
-def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, settings: EvaluateSettings) -> Metrics:
+def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, *, seed: int) -> Metrics:
     """Score the explanation of a fold's labelled tiles.
 
     Parameters
@@ -42,8 +42,8 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
         As of `explain_tiles`, labelled tiles of one fold.
     reference
         An open ``reference.zarr`` of the same campaign and bands.
-    settings
-        Draws and seed.
+    seed
+        Of chance levels.
 
     Returns
     -------
@@ -58,11 +58,11 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
     """
     plots = of_plots(explanation)
     found = {
-        **_classification(plots, settings),
+        **_classification(plots),
         "window_balanced_accuracy": balanced_accuracy(
             explanation["label"].to_numpy(), explanation["logit"].to_numpy().argmax(axis=1)
         ),
-        **score_bands(model.spec, plots, reference, seed=settings.seed),
+        **score_bands(model.spec, plots, reference, seed=seed),
         **score_space(model.spec, explanation, reference),
         **_attention(model, explanation),
         **_curves(model, plots),
@@ -70,20 +70,14 @@ def score_fold(model: Focus, explanation: xr.Dataset, reference: xr.Dataset, set
     return {name: float(value) for name, value in found.items() if np.isfinite(value)}
 
 
-def _classification(plots: PlotEvidence, settings: EvaluateSettings) -> Metrics:
+def _classification(plots: PlotEvidence) -> Metrics:
     predicted = plots.logit.argmax(axis=1)
-    interval = cluster_bootstrap(
-        lambda rows: balanced_accuracy(plots.label[rows], predicted[rows]),
-        np.arange(len(plots.label)),
-        strata=plots.label,
-        draws=settings.bootstrap_draws,
-        seed=settings.seed,
-    )
+    lo, hi = balanced_accuracy_interval(plots.label, predicted)
     return {
         "plots": float(len(plots.label)),
-        "balanced_accuracy": interval.estimate,
-        "balanced_accuracy.lo": interval.lo,
-        "balanced_accuracy.hi": interval.hi,
+        "balanced_accuracy": balanced_accuracy(plots.label, predicted),
+        "balanced_accuracy.lo": lo,
+        "balanced_accuracy.hi": hi,
         "ece": expected_calibration_error(plots.probability, plots.label),
         "brier": brier_score(plots.probability, plots.label),
     }

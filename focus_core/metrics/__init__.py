@@ -28,9 +28,9 @@ from focus_core.metrics.bands import (
     spectral_pointing,
     top_bands,
 )
-from focus_core.metrics.bootstrap import Interval, cluster_bootstrap
 from focus_core.metrics.classification import (
     balanced_accuracy,
+    balanced_accuracy_interval,
     brier_score,
     confusion,
     expected_calibration_error,
@@ -52,7 +52,6 @@ from focus_core.metrics.student import student_interval
 __all__ = [
     "DRIFT_LEVEL",
     "Collapse",
-    "Interval",
     "Plots",
     "TileScores",
     "attention_collapse",
@@ -60,12 +59,12 @@ __all__ = [
     "auc_3d",
     "average_precision_3d",
     "balanced_accuracy",
+    "balanced_accuracy_interval",
     "band_iou",
     "band_iou_ceiling",
     "band_iou_chance",
     "band_scores",
     "brier_score",
-    "cluster_bootstrap",
     "collapse_reduction",
     "concordance",
     "confusion",

@@ -95,7 +95,7 @@ def _score_champion(
     if champion.spec.classes != challenger.classes:
         logger.warning("%s knows other classes than %s: %s", rival.uri, challenger.classes, champion.spec.classes)
         return
-    scores = score_fold(champion, explanation, reference, settings)
+    scores = score_fold(champion, explanation, reference, seed=settings.seed)
     tracking.log_champion(
         str(challenger.run_id), rival.number, {f"gate.{name}": value for name, value in scores.items()}
     )
@@ -107,7 +107,7 @@ def _score(model: Focus, tiles: xr.Dataset, reference: xr.Dataset, settings: Eva
         index = of_fold(tiles, fold)
         if len(index):
             explanation = explain_tiles(model, tiles, index)
-            scores = score_fold(model, explanation, reference, settings)
+            scores = score_fold(model, explanation, reference, seed=settings.seed)
             metrics |= {f"{fold}.{name}": value for name, value in scores.items()}
     few = np.unique(np.linspace(0, tiles.sizes["tile"] - 1, 2 * settings.swap_draws).astype(np.int64))
     found, unreadable = read_readable_tiles(tiles, few)

@@ -9,7 +9,13 @@ from sklearn.metrics import balanced_accuracy_score, brier_score_loss
 from torchmetrics.functional.classification import multiclass_calibration_error, multiclass_confusion_matrix
 
 from focus_core.errors import SettingsError
-from focus_core.metrics import balanced_accuracy, brier_score, confusion, expected_calibration_error
+from focus_core.metrics import (
+    balanced_accuracy,
+    balanced_accuracy_interval,
+    brier_score,
+    confusion,
+    expected_calibration_error,
+)
 
 CLASSES = 3
 LABELS = hnp.arrays(np.int64, 20, elements=st.integers(0, CLASSES - 1))
@@ -101,3 +107,41 @@ def test_impossible_input_is_refused():
         expected_calibration_error(half, np.array([0, 1]), bins=0)
     with pytest.raises(SettingsError, match="at least 0, or -1 for none, found -2"):
         balanced_accuracy(np.array([-2]), np.array([0]))
+
+
+@given(LABELS, LABELS, st.floats(0.5, 0.99))
+@settings(max_examples=40, deadline=None)
+def test_the_interval_holds_the_estimate_and_grows_with_the_level(truth, predicted, level):
+    lo, hi = balanced_accuracy_interval(truth, predicted, level=level)
+    assert 0.0 <= lo <= balanced_accuracy(truth, predicted) <= hi <= 1.0
+    wider = balanced_accuracy_interval(truth, predicted, level=level + 0.005)
+    assert wider[0] <= lo
+    assert wider[1] >= hi
+
+
+def test_the_interval_of_one_class_is_wilsons():
+    lo, hi = balanced_accuracy_interval(np.zeros(10, int), (np.arange(10) == 9).astype(int))
+    assert (lo, hi) == pytest.approx((0.5958, 0.9821), abs=1e-4)  # 9 of 10, by the formula of Wilson (1927)
+
+
+def test_plots_that_are_all_called_right_leave_a_doubt():
+    truth = np.repeat(np.arange(4), 9)
+    lo, hi = balanced_accuracy_interval(truth, truth)
+    assert 0.8 < lo < 0.9
+    assert hi == 1.0
+
+
+@pytest.mark.parametrize(("recall", "plots"), [(0.98, 9), (0.9, 9), (0.8, 9), (0.5, 9), (0.9, 20)])
+def test_the_interval_covers_the_truth_nearly_as_often_as_it_says(recall, plots):
+    generator = np.random.default_rng(0)
+    truth = np.repeat(np.arange(4), plots)
+    covered = 0
+    for _ in range(2000):
+        predicted = np.where(generator.random(truth.size) < recall, truth, (truth + 1) % 4)
+        lo, hi = balanced_accuracy_interval(truth, predicted)
+        covered += lo <= recall <= hi
+    assert covered / 2000 >= 0.85
+
+
+def test_plots_without_a_label_have_no_interval():
+    assert np.isnan(balanced_accuracy_interval(np.full(3, -1), np.zeros(3, int))).all()

@@ -11,7 +11,6 @@ from focus_core.metrics import (
     balanced_accuracy,
     band_iou,
     brier_score,
-    cluster_bootstrap,
     collapse_reduction,
     concordance,
     confusion,
@@ -165,23 +164,3 @@ def test_the_reduction_is_relative_and_a_collapse_is_monotone(baseline, treated,
     assert baseline * (1 - reduction) == pytest.approx(treated)
     assert collapse_reduction(scale * baseline, scale * treated) == pytest.approx(reduction, abs=1e-9)
     assert not (has_collapse(treated, baseline) and treated <= baseline)
-
-
-@given(
-    hnp.arrays(np.float64, PLOTS, elements=VALUES),
-    hnp.arrays(np.int64, PLOTS, elements=st.integers(0, 4)),
-    st.permutations(range(PLOTS)),
-    st.integers(-9, 9),
-)
-@settings(max_examples=15, deadline=None)
-def test_the_interval_moves_with_the_values_and_ignores_the_order_of_the_rows(values, clusters, order, shift):
-    def interval(numbers, owners):
-        return cluster_bootstrap(lambda rows: numbers[rows].mean(), owners, draws=60, seed=2)
-
-    found = interval(values, clusters)
-    for again, expected in (
-        (interval(values[order], clusters[order]), found[:3]),
-        (interval(values, clusters * 10 + 3), found[:3]),
-        (interval(2 * values + shift, clusters), [2 * part + shift for part in found[:3]]),
-    ):
-        np.testing.assert_allclose(again[:3], expected, atol=1e-9)
