@@ -152,7 +152,7 @@ class _Seed:
             model = trained(here, own, self.training)
             once[name] = as_chosen(model, self.training.model_copy(update={"prompt_seeds": 1}))
             without = trained(here, own, once[name].model_copy(update={"sink": False}))
-            scores = {**self._row(here, model, "focus"), "focus.read_depth": once[name].read_depth[0]}
+            scores = {**self._row(here, model, "focus"), "focus.read_depth": model.read_depth}
             scores |= self._row(here, _first_prompt_seed(model), "focus_one_prompt_seed")
             scores |= self._row(here, without, "focus_sink_off")
             scores |= self._row(here, trained(here, random, once[name]), "focus_random")

@@ -30,6 +30,7 @@ from focus_core.cubes.schema import REFERENCE, TILES
 from focus_core.cubes.store import open_store
 from focus_core.explanation import explain_tiles
 from focus_core.model import BACKBONE_WEIGHTS, BackboneReference, Focus, load_backbone, read_backbone, sha256_of
+from focus_core.model.blocks import Vit
 from focus_core.simulation import simulate
 from focus_core.steps.ingest import ingest
 from focus_core.steps.pretrain import pretrain
@@ -129,37 +130,33 @@ def backbone_of(trial: Trial, folder: Path, method: Literal["masked", "random"],
 
 def untrained(trial: Trial, backbone: Path, settings: TrainSettings) -> Focus:
     """Build a model for a trial's bands and groups on a backbone; it reads the blocks that are first to be tried."""
-    return _of_blocks(trial, backbone, readable_blocks(_depth(backbone), settings)[0], settings)
+    vit = load_backbone(backbone)
+    return _of_blocks(trial, backbone, vit, readable_blocks(len(vit.blocks), settings)[0], settings)
 
 
 def trained(trial: Trial, backbone: Path, settings: TrainSettings) -> Focus:
     """Build a model and train it on the first flight, as the step ``train`` does."""
-    build = functools.partial(_of_blocks, trial, backbone)
-    model = build(best_blocks(build, _depth(backbone), trial.train, trial.validation, settings), settings)
+    vit = load_backbone(backbone)
+    build = functools.partial(_of_blocks, trial, backbone, vit)
+    model = build(best_blocks(build, len(vit.blocks), trial.train, trial.validation, settings), settings)
     fit(model, trial.train, trial.validation, settings)
     return model
 
 
 def as_chosen(model: Focus, settings: TrainSettings) -> TrainSettings:
     """Return settings in which what validation plots chose for a trained model is no choice any more."""
-    spec = model.spec
-    depth = (spec.read_blocks[-1] + 1) / len(model.vit.blocks)
     update = {
-        "read_blocks": (len(spec.read_blocks),),
-        "read_depth": (depth,),
-        "group_dropout": (spec.group_dropout,),
+        "read_blocks": (len(model.spec.read_blocks),),
+        "read_depth": (model.read_depth,),
+        "group_dropout": (model.spec.group_dropout,),
     }
     return settings.model_copy(update=update)
 
 
-def _of_blocks(trial: Trial, backbone: Path, blocks: Blocks, settings: TrainSettings) -> Focus:
+def _of_blocks(trial: Trial, backbone: Path, vit: Vit, blocks: Blocks, settings: TrainSettings) -> Focus:
     kind = read_backbone(backbone)["kind"]
     reference = BackboneReference(uri=str(backbone), sha256=sha256_of(backbone / BACKBONE_WEIGHTS), kind=kind)
-    return new_model(trial.tiles, backbone, reference, settings, None, read_blocks=blocks)
-
-
-def _depth(backbone: Path) -> int:
-    return len(load_backbone(backbone).blocks)
+    return new_model(trial.tiles, vit, reference, settings, None, read_blocks=blocks)
 
 
 def explained(trial: Trial, model: Focus, index: Int[np.ndarray, " tile"] | None = None) -> xr.Dataset:

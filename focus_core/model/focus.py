@@ -131,6 +131,11 @@ class Focus(nn.Module):
         return self._vit[0]
 
     @property
+    def read_depth(self) -> float:
+        """The share of the backbone's blocks that a pass runs, up to the last that is read."""
+        return (self.spec.read_blocks[-1] + 1) / len(self.vit.blocks)
+
+    @property
     def bias(self) -> Float[Tensor, " cls"]:
         """The part of the contrastive logit that no group owns: class bias and the reference means."""
         return self.class_bias() + self.reference_mean.mean(dim=1).sum(dim=1)

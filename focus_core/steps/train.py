@@ -27,6 +27,7 @@ from focus_core.model import (
     save_model,
     sha256_of,
 )
+from focus_core.model.blocks import Vit
 from focus_core.steps._status import recorded
 from focus_core.training import Blocks, FitSummary, Labelled, best_blocks, fit, labelled_windows, split_top_groups
 
@@ -88,7 +89,7 @@ def train(tiles_uri: str, backbone_uri: str, model_uri: str, *, settings: TrainS
 
 def new_model(
     tiles: xr.Dataset,
-    backbone: Path,
+    vit: Vit,
     reference: BackboneReference,
     settings: TrainSettings,
     run_id: str | None,
@@ -101,8 +102,8 @@ def new_model(
     ----------
     tiles
         An open ``tiles.zarr``.
-    backbone
-        The backbone's folder.
+    vit
+        The backbone; models may share it.
     reference
         How the model names it.
     settings
@@ -117,7 +118,7 @@ def new_model(
     SettingsError
         If the trained parameters would be more than ``max_parameter_share`` of the backbone's.
     """
-    attrs, vit = tiles.attrs, load_backbone(backbone)
+    attrs = tiles.attrs
     spec = ModelSpec(
         wavelength_nm=tuple(tiles["wavelength"].to_numpy().tolist()),
         good_band=tuple(tiles["good_band"].to_numpy().tolist()),
@@ -164,11 +165,12 @@ def _best(
         names = [tiles.attrs["classes"][index] for index in absent]
         raise CampaignError(f"campaign {tiles.attrs['campaign']}: no training tile of {names}; change the folds")
 
-    def build(blocks: Blocks, settings: TrainSettings) -> Focus:
-        return new_model(tiles, backbone, reference, settings, run_id, read_blocks=blocks)
+    vit = load_backbone(backbone)
 
-    depth = len(load_backbone(backbone).blocks)
-    model = build(best_blocks(build, depth, training, validation, settings), settings)
+    def build(blocks: Blocks, settings: TrainSettings) -> Focus:
+        return new_model(tiles, vit, reference, settings, run_id, read_blocks=blocks)
+
+    model = build(best_blocks(build, len(vit.blocks), training, validation, settings), settings)
     summary = fit(model, training, validation, settings)
     if settings.split_groups:
         model, summary = _split(model, training, validation, settings)
@@ -180,7 +182,7 @@ def _best(
         "temperature": summary.temperature,
         "group_dropout": summary.group_dropout,
         "read_blocks": float(len(model.spec.read_blocks)),
-        "read_depth": (model.spec.read_blocks[-1] + 1) / depth,
+        "read_depth": model.read_depth,
         "parameters": float(summary.parameters),
         "parameter_share": summary.parameters / summary.backbone_parameters,
     }

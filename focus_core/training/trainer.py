@@ -19,15 +19,7 @@ from torch import Tensor
 from focus_core.config import TrainSettings
 from focus_core.model import BlockTokens, Focus, Reading
 from focus_core.training.cache import ContextCache
-from focus_core.training.losses import (
-    Sides,
-    attraction_loss,
-    empty_images,
-    likeness,
-    patch_loss,
-    roughness,
-    sides,
-)
+from focus_core.training.losses import Sides, attraction_loss, empty_images, likeness, patch_loss, roughness, sides
 from focus_core.training.mixing import Mixed
 from focus_core.training.windows import class_weight
 
