@@ -125,10 +125,12 @@ class TrainSettings(Settings):
     """Whether the prompts may put attention on a learned sink."""
     attraction_weight: float = Field(default=0.1, ge=0.0)
     """Weight of the attraction loss beside the cross-entropy."""
-    patch_weight: float = Field(default=0.3, ge=0.0)
+    patch_weight: float = Field(default=0.1, ge=0.0)
     """Weight of single patches in the loss, beside that of the sides of windows: maps are sharper with it."""
     smoothness: float = Field(default=0.01, ge=0.0)
     """Weight of the difference between what neighbouring wavelength groups are read for; 0 trains each by itself."""
+    ridge: float = Field(default=0.03, ge=0.0)
+    """Weight of the squared loadings of all groups: what says nothing, or cancels what another says, is not read."""
     group_dropout: tuple[float, ...] = Field(default=(0.0, 0.15), min_length=1)
     """Shares of wavelength groups dropped at random in a training step; each is tried, and validation plots choose."""
     augmented_copies: int = Field(default=2, ge=0)
@@ -142,9 +144,7 @@ class TrainSettings(Settings):
     batch_tiles: int = Field(default=32, ge=1)
     """Tiles in a step."""
     learning_rate: float = Field(default=1e-2, gt=0.0)
-    """Peak learning rate of AdamW."""
-    weight_decay: float = Field(default=1e-2, ge=0.0)
-    """Weight decay of prompts and read-out."""
+    """Peak learning rate of Adam."""
     max_parameter_share: float = Field(default=0.25, gt=0.0)
     """Largest share of trained parameters in the backbone's; 0.01 is the paper's for ViT-B."""
     seed: int = Field(default=1, ge=0)

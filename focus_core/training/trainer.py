@@ -88,7 +88,7 @@ class Trainer:
     def run(self, checks: ContextCache, held_out: Mixed) -> Run:
         """Train until the loss of some validation windows stops falling; return what was found where it is least."""
         settings = self.settings
-        optimiser = torch.optim.AdamW(self.parameter_groups(), lr=settings.learning_rate)
+        optimiser = torch.optim.Adam(self.parameter_groups(), lr=settings.learning_rate)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
         found = Run(float("inf"), 0, float("nan"), {}, self.group_dropout)
         with Progress(transient=True) as progress:
@@ -120,11 +120,10 @@ class Trainer:
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return the rows' parameters as an optimiser takes them."""
         named = dict(self.rows.named_parameters())
-        bias, sink = named.pop("class_bias"), [named.pop(name) for name in list(named) if name.startswith("sink")]
+        sink = [named.pop(name) for name in list(named) if name.startswith("sink")]
         return [
-            {"params": list(named.values()), "weight_decay": self.settings.weight_decay},
-            {"params": [bias], "weight_decay": 0.0},
-            {"params": sink, "weight_decay": 0.0, "lr": _SINK_RATE * self.settings.learning_rate},
+            {"params": list(named.values())},
+            {"params": sink, "lr": _SINK_RATE * self.settings.learning_rate},
         ]
 
     def _loss(self, part: Int[Tensor, " part"]) -> Float[Tensor, ""]:
@@ -136,6 +135,7 @@ class Trainer:
         if weight := self.settings.patch_weight:
             loss = (loss + weight * patch_loss(*said, self.class_weight)) / (1.0 + weight)
         loss = loss + self.settings.smoothness * roughness(self.rows.loading, self.likeness)
+        loss = loss + self.settings.ridge * self.rows.loading.square().sum()
         if self.empty is not None:
             on_empty = self.model.read(self.empty(), self.seeds).sink_share
             loss = loss + self.settings.attraction_weight * attraction_loss(on_empty, reading.sink_share)

@@ -113,6 +113,21 @@ def test_smoothness_draws_neighbouring_groups_together(
     assert difference(10.0) < 0.5 * difference(0.0)
 
 
+def test_a_ridge_takes_the_evidence_of_noise_away(
+    small_vit: Callable[..., VisionTransformer],
+    small_spec: Callable[..., ModelSpec],
+    planted: Callable[..., Labelled],
+) -> None:
+    def of_noise_over_planted(ridge: float) -> float:
+        data, model = planted(seed=0), fresh(small_vit(), small_spec(), planted(seed=0))
+        settings = SETTINGS.model_copy(update={"epochs": 8, "group_dropout": (0.0,), "ridge": ridge})
+        fit(model, data, planted(plots=12, seed=1), settings)
+        found = curve(model, planted(plots=60, seed=2), 1)
+        return float(abs(found[3]) / found[1])
+
+    assert of_noise_over_planted(0.3) < 0.5 * of_noise_over_planted(0.0)
+
+
 def test_validation_plots_choose_the_dropout(
     small_vit: Callable[..., VisionTransformer],
     small_spec: Callable[..., ModelSpec],
