@@ -20,6 +20,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -37,6 +38,9 @@ from focus_core.errors import BusyError, FocusError, TargetError
 
 Metrics = dict[str, float]
 """What every step returns: flat names, finite numbers."""
+
+_ATTEMPTS, _PAUSE_S = 50, 0.1
+"""To remove what a failed write left; chunks under way when it failed still land for a moment."""
 
 
 def publish(
@@ -167,15 +171,24 @@ def _written(target: Path, wanted: _Wanted, write: Callable[[Path], Metrics], co
         write_record(staging, {**content, "digest": tree_digest(staging, known)})
         _replace(staging, target)
     except FocusError:
-        shutil.rmtree(staging, ignore_errors=True)
+        _discard(staging)
         raise
     except OSError as error:
-        shutil.rmtree(staging, ignore_errors=True)
+        _discard(staging)
         raise _unwritable(target, error) from error
     finally:
         if not (staging / LEDGER).is_file():  # an interrupt or a lost worker is no reason to do parts again
-            shutil.rmtree(staging, ignore_errors=True)
+            _discard(staging)
     return metrics
+
+
+def _discard(staging: Path) -> None:
+    """Remove what a failed write left, until nothing comes back: Zarr raises the first chunk's error, not the last's."""
+    for _ in range(_ATTEMPTS):
+        if not staging.exists():
+            return
+        shutil.rmtree(staging, ignore_errors=True)
+        time.sleep(_PAUSE_S)
 
 
 def _refuse_other_step(target: str | Path, found: Mapping[str, Any] | None, step: str) -> None:
