@@ -182,7 +182,7 @@ class LoadedModel:
         StoreError
             If the stores are not of one flight, or no labelled window is in the fold.
         SettingsError
-            If the extra is not installed.
+            If the extra is not installed, or no window is to be explained.
         MissingInputError
             If there is no such store.
         """

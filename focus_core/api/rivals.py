@@ -13,7 +13,7 @@ from focus_core.batches import of_fold, read_tiles
 from focus_core.config.settings import Fold
 from focus_core.cubes.schema import REFERENCE, TILES
 from focus_core.cubes.store import open_store
-from focus_core.errors import StoreError
+from focus_core.errors import SettingsError, StoreError
 from focus_core.evaluation import of_plots, score_bands, score_space
 from focus_core.evaluation.rivals import fitted_rivals, head_accuracy, score_plot_means, score_rival
 from focus_core.explanation import explain_tiles
@@ -39,6 +39,8 @@ def rival_table(
     seed: int,
 ) -> pd.DataFrame:
     """Score FOCUS and its rivals; arguments as of `LoadedModel.compare_rivals`."""
+    if most_windows < 1:
+        raise SettingsError(f"most_windows is {most_windows}; explain at least one window")
     trained_on, held_out = open_store(training_tiles, TILES), open_store(tiles, TILES)
     truth = open_store(reference, REFERENCE).load()
     if truth.attrs["campaign"] != held_out.attrs["campaign"]:

@@ -183,7 +183,7 @@ def _written(target: Path, wanted: _Wanted, write: Callable[[Path], Metrics], co
 
 
 def _discard(staging: Path) -> None:
-    """Remove what a failed write left, until nothing comes back: Zarr raises the first chunk's error, not the last's."""
+    """Remove what a failed write left, until nothing comes back: Zarr raises the first chunk's error, not the last."""
     for _ in range(_ATTEMPTS):
         if not staging.exists():
             return

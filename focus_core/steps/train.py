@@ -180,7 +180,7 @@ def _best(
         "validation_loss": summary.validation_loss,
         "epochs": summary.epochs,
         "temperature": summary.temperature,
-        "group_dropout": summary.group_dropout,
+        "group_dropout": model.spec.group_dropout,
         "read_blocks": float(len(model.spec.read_blocks)),
         "read_depth": model.read_depth,
         "parameters": float(summary.parameters),

@@ -26,8 +26,6 @@ _CHECK_SEED = 0
 class FitSummary:
     """How training went."""
 
-    group_dropout: float
-    """The share that validation plots chose."""
     epochs: float
     """Passes over the training tiles, mean over prompt seeds, as is the loss."""
     train_loss: float
@@ -78,7 +76,6 @@ def fit(model: Focus, train: Labelled, validation: Labelled, settings: TrainSett
     model.place(CPU)
     model.spec = model.spec.model_copy(update={"group_dropout": first.group_dropout})
     return FitSummary(
-        group_dropout=first.group_dropout,
         epochs=statistics.fmean(found.epoch for found in runs),
         train_loss=statistics.fmean(found.train_loss for found in runs),
         validation_loss=loss,

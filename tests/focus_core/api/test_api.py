@@ -125,6 +125,8 @@ def test_rivals_are_scored_on_the_same_plots(model: "focus_core.api.LoadedModel"
     assert table["read_out"].str.len().min() > 20
     with pytest.raises(MissingInputError):
         model.compare_rivals(tiles, tiles, tmp_path / "absent.zarr")
+    with pytest.raises(SettingsError, match="at least one window"):
+        model.compare_rivals(tiles, tiles, reference, most_windows=0)
 
 
 def test_a_mistake_is_answered_with_what_there_is(
