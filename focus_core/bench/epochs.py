@@ -49,5 +49,5 @@ def epoch_of(
     settings = TrainSettings()
     windows = unmixed(images, label, torch.ones(len(images), model.layout.patches))
     trainer = Trainer(model, cache, windows, settings, prompt_seed=0, group_dropout=settings.group_dropout[0])
-    optimiser = torch.optim.Adam(trainer.parameter_groups(), lr=settings.learning_rate)
+    optimiser = trainer.optimiser()
     return lambda: trainer.epoch(optimiser)

@@ -88,7 +88,7 @@ class Trainer:
     def run(self, checks: ContextCache, held_out: Mixed) -> Run:
         """Train until the loss of some validation windows stops falling; return what was found where it is least."""
         settings = self.settings
-        optimiser = torch.optim.Adam(self.parameter_groups(), lr=settings.learning_rate)
+        optimiser = self.optimiser()
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, settings.epochs)
         found = Run(float("inf"), 0, float("nan"), {}, self.group_dropout)
         with Progress(transient=True) as progress:
@@ -117,14 +117,12 @@ class Trainer:
             total += loss.item() * len(part)
         return total / len(order)
 
-    def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return the rows' parameters as an optimiser takes them."""
-        named = dict(self.rows.named_parameters())
+    def optimiser(self) -> torch.optim.Optimizer:
+        """Return an optimiser of the rows' parameters, with nothing learned of them yet."""
+        rate, named = self.settings.learning_rate, dict(self.rows.named_parameters())
         sink = [named.pop(name) for name in list(named) if name.startswith("sink")]
-        return [
-            {"params": list(named.values())},
-            {"params": sink, "lr": _SINK_RATE * self.settings.learning_rate},
-        ]
+        groups: list[dict[str, Any]] = [{"params": list(named.values())}, {"params": sink, "lr": _SINK_RATE * rate}]
+        return torch.optim.Adam(groups, lr=rate)
 
     def _loss(self, part: Int[Tensor, " part"]) -> Float[Tensor, ""]:
         reading = self.model.read(self.cache.take(part), self.seeds)
